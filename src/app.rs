@@ -1,0 +1,1 @@
+//! Wiring: what starts and stops in which order.
