@@ -1,11 +1,8 @@
 //! What an agent reports of an attempt, whichever way it came.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-/// A JSON text that was checked when it came in: well-formed, on one line, handed on as it is.
-pub type Json = Arc<str>;
+use super::Json;
 
 /// What an attempt used, as the worker counted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
