@@ -1,13 +1,50 @@
 //! The rules of the pool, pure: time, ids and random parts are arguments, effects come out as data.
 
+mod affinity;
+mod agent;
+mod decision;
+mod effect;
 mod exit;
+mod gate;
+mod idle;
 mod ids;
 mod json;
+pub mod limits;
+mod metrics;
+mod placement;
+mod priority;
+mod queue;
+mod refusal;
 mod report;
+mod restart_budget;
+mod scheduler;
+mod service_rate;
+mod task;
 mod task_type;
+mod time;
+mod timers;
+mod view;
 
+#[cfg(test)]
+mod tests;
+
+pub use agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
+pub use decision::{Candidate, Decision, Preference, Rule};
+pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};
 pub use exit::Exit;
+pub use gate::{Gate, Gates};
 pub use ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 pub use json::Json;
+pub use limits::Limits;
+pub use metrics::{AgentCounts, Metrics, OldestWait};
+pub use priority::{Priority, Seq};
+pub use refusal::Refusal;
 pub use report::{Report, TaskError, Usage};
+pub use restart_budget::{RETRY_AFTER_US, RestartBudget, Verdict};
+pub use scheduler::{
+    Accepted, Failing, Heartbeat, Jitter, ListQuery, PIPE_CLOSED, Scheduler, TaskPage,
+};
+pub use task::{AttemptEnded, AttemptRecord, Failure, Outcome, TaskSpec, TaskStatus};
 pub use task_type::{PerType, TaskType, TaskTypes};
+pub use time::{Now, SECOND_US};
+pub use view::{AgentView, PendingReason, TaskSummary, TaskView, Waiting};

@@ -1,0 +1,103 @@
+//! What the pool counts. Counters are kept as things happen, never found by a scan.
+
+use serde::Serialize;
+
+/// Counted since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// Accepted submits.
+    pub submitted: u64,
+    /// Refused submits.
+    pub rejected: u64,
+    /// Assignments.
+    pub assigned: u64,
+    /// Tasks that came back to the queue.
+    pub requeued: u64,
+    /// Tasks that are with an agent now.
+    pub in_progress: u64,
+    /// Tasks that ended well.
+    pub completed: u64,
+    /// Tasks that were given up.
+    pub failed: u64,
+    /// Tasks that were called off.
+    pub cancelled: u64,
+    /// Sum of start to end of completed tasks, in microseconds.
+    pub duration_us: u64,
+    /// Sum of submit to first start, in microseconds.
+    pub assignment_latency_us: u64,
+    /// First starts.
+    pub first_starts: u64,
+    /// First starts that came later than the target.
+    pub over_latency_target: u64,
+    /// Tokens sent to models, as far as agents said so.
+    pub input_tokens: u64,
+    /// Tokens that models answered.
+    pub output_tokens: u64,
+}
+
+/// A moment of the pool, in the names of the API.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Metrics {
+    /// Agents by status.
+    pub agents: AgentCounts,
+    /// Accepted tasks since the start.
+    pub tasks_total: u64,
+    /// Tasks that wait.
+    pub tasks_pending: u64,
+    /// Tasks that are with an agent.
+    pub tasks_in_progress: u64,
+    /// Tasks that ended well.
+    pub tasks_completed: u64,
+    /// Tasks that were given up.
+    pub tasks_failed: u64,
+    /// Tasks that were called off.
+    pub tasks_cancelled: u64,
+    /// Refused submits.
+    pub tasks_rejected: u64,
+    /// Times that a task came back to the queue.
+    pub tasks_requeued: u64,
+    /// Assignments since the start.
+    pub assignments: u64,
+    /// Agents that have a run, those included whose task was cancelled and which have not stopped.
+    pub active_coordinations: u64,
+    /// Tasks that wait; the same as `tasks_pending`.
+    pub queue_length: u64,
+    /// The longest wait per priority, the most urgent first.
+    pub oldest_wait: Vec<OldestWait>,
+    /// Mean of start to end of completed tasks, in seconds; `None` before the first.
+    pub avg_task_duration: Option<f64>,
+    /// Mean of submit to first start, in milliseconds; `None` before the first.
+    pub avg_assignment_latency_ms: Option<f64>,
+    /// First starts later than `assignment_latency_target_ms`.
+    pub assignment_latency_over_target: u64,
+    /// The share of the live agents that have a run, 0 to 1.
+    pub utilization: f64,
+    /// Tokens sent to models, as far as agents said so.
+    pub input_tokens: u64,
+    /// Tokens that models answered.
+    pub output_tokens: u64,
+}
+
+/// Agents by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AgentCounts {
+    /// All of them.
+    pub total: u64,
+    /// Those with nothing to do.
+    pub idle: u64,
+    /// Those that were given a task and have not said yet that they started.
+    pub analyzing: u64,
+    /// Those at work.
+    pub executing: u64,
+    /// Those that get no task.
+    pub degraded: u64,
+}
+
+/// How long the oldest pending task of a priority waits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OldestWait {
+    /// The priority.
+    pub priority: i8,
+    /// Since its submission, in seconds.
+    pub wait_s: f64,
+}

@@ -1,0 +1,90 @@
+//! Cancelling a task (rule 11).
+
+use super::end::AttemptEnd;
+use super::{Jitter, Scheduler};
+use crate::domain::agent::Ending;
+use crate::domain::effect::Effect;
+use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::priority::Seq;
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{AttemptRecord, Outcome, Task, TaskState, TaskStatus};
+use crate::domain::time::Now;
+use crate::domain::timers::Timer;
+
+impl Scheduler {
+    /// Cancels the task at once. If it runs, its agent takes no task until that run is over.
+    ///
+    /// # Errors
+    /// `TaskNotFound`; `AlreadyFinished` when the task has ended.
+    pub fn cancel(
+        &mut self,
+        id: TaskId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<TaskStatus, Refusal> {
+        let task = self.task_by_id(id)?;
+        let seq = task.seq;
+        match task.state {
+            TaskState::Pending(_) => self.cancel_pending(seq, now, effects),
+            TaskState::InProgress { agent } => {
+                self.close_attempt(seq, agent, AttemptEnd::Cancelled, now, Jitter::FULL, effects);
+                self.end_run_early(agent, Ending::Cancelled, now, effects);
+            }
+            TaskState::Ended { .. } => return Err(already_finished(task)),
+        }
+        Ok(TaskStatus::Cancelled)
+    }
+
+    /// Cancels a task that waits.
+    pub(super) fn cancel_pending(&mut self, seq: Seq, now: Now, effects: &mut Vec<Effect>) {
+        self.take_from_queue(seq);
+        self.end_task(seq, TaskStatus::Cancelled, now, effects);
+    }
+
+    /// Asks for the end of the agent's run because of a cancel or a time-out: a process is asked,
+    /// signalled and killed by its `WorkerAgent`; an external agent learns of it at its next
+    /// heartbeat and has `cancel_grace_us` to answer.
+    pub(super) fn end_run_early(
+        &mut self,
+        agent_id: AgentId,
+        ending: Ending,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(agent) = self.agents.get_mut(&agent_id) else { return };
+        let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
+        let Some(run) = agent.run.as_mut() else { return };
+        let first = run.ending.is_none();
+        let reason = ending.name();
+        match (&run.ending, &ending) {
+            (None, _) | (Some(Ending::TimedOut | Ending::Stopped), Ending::Cancelled) => {
+                run.ending = Some(ending);
+            }
+            (Some(_), _) => {}
+        }
+        if !first {
+            return;
+        }
+        if is_process {
+            let (task_id, attempt) = (run.task_id, run.attempt);
+            let cancel =
+                Effect::CancelRun { agent: agent_id, incarnation, task_id, attempt, reason };
+            effects.push(cancel);
+        } else {
+            let grace_us = now.mono_us.saturating_add(self.limits.cancel_grace_us);
+            run.grace_us = Some(grace_us);
+            self.timers.set(grace_us, Timer::Grace(agent_id));
+        }
+    }
+}
+
+/// The refusal for a task that has ended.
+pub(super) fn already_finished(task: &Task) -> Refusal {
+    let status = task.status();
+    let ended = |record: &&AttemptRecord| record.end.as_ref().map(|end| end.outcome);
+    let by_attempt = |record: &&AttemptRecord| {
+        status != TaskStatus::Cancelled || ended(record) == Some(Outcome::Cancelled)
+    };
+    let finished_by = task.attempts.last().filter(by_attempt).map(|record| record.attempt);
+    Refusal::AlreadyFinished { status, finished_by }
+}

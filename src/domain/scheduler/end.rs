@@ -1,0 +1,261 @@
+//! The end of an attempt and what follows for its task: the table of rule 7.
+
+use super::{Jitter, Scheduler};
+use crate::domain::effect::{Effect, Event};
+use crate::domain::ids::AgentId;
+use crate::domain::json::Json;
+use crate::domain::priority::Seq;
+use crate::domain::report::{TaskError, Usage};
+use crate::domain::task::{
+    AttemptEnded, Failure, Hold, Outcome, Task, TaskState, TaskStatus, Wait,
+};
+use crate::domain::time::Now;
+use crate::domain::timers::Timer;
+
+/// From this many interruptions in a row on, each counts against the task.
+const INTERRUPTIONS_FREE: u32 = 2;
+
+/// How an attempt ended, with what the table of rule 7 needs to know.
+#[derive(Debug)]
+pub(super) enum AttemptEnd {
+    Completed { result: Option<Json>, usage: Option<Usage> },
+    Failed { error: TaskError, usage: Option<Usage> },
+    AgentFailed(Failure),
+    TimedOut(Option<Usage>),
+    Cancelled,
+    Interrupted { failure: Failure, by_order: bool },
+}
+
+impl Scheduler {
+    /// Closes the open attempt of the task, which is with `agent_id`, and moves the task on:
+    /// to its end, or back into the queue. The exclusion is recorded before the task is requeued.
+    pub(super) fn close_attempt(
+        &mut self,
+        seq: Seq,
+        agent_id: AgentId,
+        end: AttemptEnd,
+        now: Now,
+        jitter: Jitter,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
+        if !matches!(task.state, TaskState::InProgress { .. }) {
+            return;
+        }
+        let timeout = || Failure::new("timed_out", "the attempt took longer than its timeout_s");
+        let (outcome, failure, usage) = match &end {
+            AttemptEnd::Completed { usage, .. } => (Outcome::Completed, None, *usage),
+            AttemptEnd::Failed { error, usage } => {
+                let failure = Failure::new(&*error.code, &*error.message);
+                (Outcome::Failed, Some(failure), *usage)
+            }
+            AttemptEnd::AgentFailed(failure) => (Outcome::AgentFailed, Some(failure.clone()), None),
+            AttemptEnd::TimedOut(usage) => (Outcome::TimedOut, Some(timeout()), *usage),
+            AttemptEnd::Cancelled => (Outcome::Cancelled, None, None),
+            AttemptEnd::Interrupted { failure, .. } => {
+                (Outcome::Interrupted, Some(failure.clone()), None)
+            }
+        };
+        if let Some(usage) = usage {
+            self.counters.input_tokens += usage.input_tokens;
+            self.counters.output_tokens += usage.output_tokens;
+        }
+        if let Some(record) = task.open_attempt() {
+            record.end = Some(AttemptEnded { at: now, outcome, failure, usage });
+        }
+        self.counters.in_progress -= 1;
+        task.interruptions = match end {
+            AttemptEnd::Interrupted { by_order: false, .. } => task.interruptions + 1,
+            AttemptEnd::Interrupted { by_order: true, .. } => task.interruptions,
+            AttemptEnd::Completed { .. }
+            | AttemptEnd::Failed { .. }
+            | AttemptEnd::AgentFailed(_)
+            | AttemptEnd::TimedOut(_)
+            | AttemptEnd::Cancelled => 0,
+        };
+        let counts = match &end {
+            AttemptEnd::AgentFailed(_) | AttemptEnd::TimedOut(_) => true,
+            AttemptEnd::Failed { error, .. } => error.retryable,
+            AttemptEnd::Interrupted { by_order, .. } => {
+                !by_order && task.interruptions > INTERRUPTIONS_FREE
+            }
+            AttemptEnd::Completed { .. } | AttemptEnd::Cancelled => false,
+        };
+        task.failures += u32::from(counts);
+        if matches!(end, AttemptEnd::AgentFailed(_) | AttemptEnd::TimedOut(_)) {
+            task.failed_on.retain(|&failed| failed != agent_id);
+            task.failed_on.push(agent_id); // the newest failure last
+        }
+        let exhausted = counts && task.failures >= self.limits.max_attempts;
+        match end {
+            AttemptEnd::Completed { result, .. } => {
+                task.result = result;
+                self.learn(seq, agent_id, now);
+                self.end_task(seq, TaskStatus::Completed, now, effects);
+            }
+            AttemptEnd::Cancelled => self.end_task(seq, TaskStatus::Cancelled, now, effects),
+            AttemptEnd::Failed { error, .. } if !error.retryable => {
+                task.error = Some(error);
+                self.end_task(seq, TaskStatus::Failed, now, effects);
+            }
+            _ if exhausted => {
+                task.error = Some(exhausted_error(task));
+                self.end_task(seq, TaskStatus::Failed, now, effects);
+            }
+            AttemptEnd::Failed { .. } => {
+                let until_us = now.mono_us + self.backoff_us(seq, jitter);
+                self.requeue(seq, Hold::Backoff { until_us }, now, effects);
+            }
+            AttemptEnd::AgentFailed(_) | AttemptEnd::TimedOut(_) => {
+                self.requeue(seq, Hold::Excluding { until_us: None }, now, effects);
+            }
+            AttemptEnd::Interrupted { .. } => {
+                if self.closing.as_ref().is_some_and(|closing| closing.discard) {
+                    self.end_task(seq, TaskStatus::Cancelled, now, effects);
+                } else {
+                    self.requeue(seq, Hold::Excluding { until_us: None }, now, effects);
+                }
+            }
+        }
+        if outcome != Outcome::Completed
+            && let Some(agent) = self.agents.get_mut(&agent_id)
+        {
+            let failed = !matches!(outcome, Outcome::Cancelled | Outcome::Interrupted);
+            agent.stats.failed += u64::from(failed);
+        }
+    }
+
+    /// Puts a task back in its old place of the queue, held as `hold` says; exclusions are lifted
+    /// after a while (rule 8).
+    fn requeue(&mut self, seq: Seq, hold: Hold, now: Now, effects: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
+        task.state = TaskState::Pending(Wait { since_us: now.mono_us, counted: false, hold });
+        self.queue.insert(task.place());
+        self.counters.requeued += 1;
+        if let Some(closing) = &mut self.closing {
+            closing.requeued += 1;
+        }
+        if let Some(record) = task.attempts.last()
+            && let Some(end) = &record.end
+        {
+            effects.push(Effect::Event(Event::TaskRequeued {
+                task_id: task.id,
+                trace: task.spec.trace.clone(),
+                agent: record.agent,
+                attempt: record.attempt,
+                outcome: end.outcome,
+                cause: end
+                    .failure
+                    .as_ref()
+                    .map(|failure| failure.cause.clone())
+                    .unwrap_or_default(),
+                failures: task.failures,
+            }));
+        }
+        match hold {
+            Hold::Backoff { until_us } => self.timers.set(until_us, Timer::Backoff(seq)),
+            Hold::Excluding { .. } | Hold::Relaxed => self.release_hold(seq, now),
+        }
+    }
+
+    /// Offers a pending task that nothing but its exclusions holds back any more.
+    pub(super) fn release_hold(&mut self, seq: Seq, now: Now) {
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
+        let TaskState::Pending(wait) = &mut task.state else { return };
+        let relax_us = wait.since_us.saturating_add(self.limits.exclusion_relax_us);
+        wait.hold = if task.failed_on.is_empty() {
+            Hold::Excluding { until_us: None }
+        } else if relax_us <= now.mono_us {
+            Hold::Relaxed
+        } else {
+            self.timers.set(relax_us, Timer::Relax(seq));
+            Hold::Excluding { until_us: Some(relax_us) }
+        };
+        self.queue.make_ready(task.place(), task.spec.kind, &task.exclusions());
+    }
+
+    /// Ends the task for good. The oldest ended task leaves memory when there are too many.
+    pub(super) fn end_task(
+        &mut self,
+        seq: Seq,
+        status: TaskStatus,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
+        task.state = TaskState::Ended { status, at: now };
+        match status {
+            TaskStatus::Completed => self.counters.completed += 1,
+            TaskStatus::Failed => self.counters.failed += 1,
+            TaskStatus::Cancelled | TaskStatus::Pending | TaskStatus::InProgress => {
+                self.counters.cancelled += 1;
+            }
+        }
+        let last = task.attempts.last();
+        let end = last.and_then(|record| record.end.as_ref());
+        let start = last.map(|record| record.started.unwrap_or(record.assigned));
+        effects.push(Effect::Event(Event::TaskEnded {
+            task_id: task.id,
+            trace: task.spec.trace.clone(),
+            status,
+            agent: last.map(|record| record.agent),
+            attempt: task.attempt,
+            duration_ms: start.map(|start| now.since(start.mono_us) as f64 / 1e3),
+            cause: end.and_then(|end| end.failure.as_ref()).map(|failure| failure.cause.clone()),
+        }));
+        effects.push(Effect::TaskEnded { task_id: task.id });
+        self.ended.push_back(seq);
+        if self.ended.len() > self.limits.ended_kept
+            && let Some(oldest) = self.ended.pop_front()
+            && let Some(forgotten) = self.tasks.remove(&oldest)
+        {
+            self.ids.remove(&forgotten.id);
+        }
+    }
+
+    /// Learns how fast the agent completed the task.
+    fn learn(&mut self, seq: Seq, agent_id: AgentId, now: Now) {
+        let (Some(task), Some(agent)) = (self.tasks.get(&seq), self.agents.get_mut(&agent_id))
+        else {
+            return;
+        };
+        let Some(record) = task.attempts.last() else { return };
+        let latency_us = now.since(record.started.unwrap_or(record.assigned).mono_us);
+        let kind = task.spec.kind;
+        agent.affinity.learn(kind, latency_us, self.limits.affinity_window);
+        agent.stats.completed += 1;
+        agent.stats.busy_us += latency_us;
+        let (count, time_us) = &mut agent.stats.by_type[kind.index()];
+        *count += 1;
+        *time_us += latency_us;
+        self.counters.duration_us += latency_us;
+    }
+
+    /// min(longest, first x 2^(failures - 1)), shortened by up to half (rule 7).
+    fn backoff_us(&self, seq: Seq, jitter: Jitter) -> u64 {
+        let failures = self.tasks.get(&seq).map_or(1, |task| task.failures);
+        let doublings = failures.saturating_sub(1).min(32);
+        let full_us = self.limits.backoff_first_us.saturating_mul(1 << doublings);
+        jitter.apply(full_us.min(self.limits.backoff_max_us))
+    }
+}
+
+/// Why a task was given up: the code of the last failure and the reason of each attempt.
+fn exhausted_error(task: &Task) -> TaskError {
+    let failures = task.attempts.iter().filter_map(|record| {
+        let end = record.end.as_ref()?;
+        let failure = end.failure.as_ref()?;
+        Some((record, end.outcome, failure))
+    });
+    let code = failures
+        .clone()
+        .next_back()
+        .map_or_else(String::new, |(.., failure)| failure.cause.clone());
+    let reasons = failures.map(|(record, outcome, failure)| {
+        let (attempt, agent, outcome) = (record.attempt, record.agent, outcome.name());
+        format!("attempt {attempt} on {agent}: {outcome} ({}: {})", failure.cause, failure.detail)
+    });
+    let reasons: Vec<_> = reasons.collect();
+    let message = format!("given up after {} failures; {}", task.failures, reasons.join("; "));
+    TaskError { code, message, retryable: true }
+}

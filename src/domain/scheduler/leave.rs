@@ -1,0 +1,152 @@
+//! Agents leave the pool: one by one, or all when the pool shuts down (rules 1 and 17).
+
+use super::end::AttemptEnd;
+use super::report::stopped;
+use super::{Closing, Jitter, Scheduler};
+use crate::domain::agent::{Ending, Leaving};
+use crate::domain::effect::{Effect, Event, PoolClosed};
+use crate::domain::ids::AgentId;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Now;
+use crate::domain::timers::Timer;
+
+impl Scheduler {
+    /// Removes an agent: it gets nothing more, a run may go on for `drain_us` and is then stopped
+    /// and its task requeued. [`Effect::AgentRemoved`] says when the agent is gone.
+    ///
+    /// # Errors
+    /// `AgentNotFound`.
+    pub fn remove_agent(
+        &mut self,
+        id: AgentId,
+        drain_us: u64,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let agent = self.agent_mut(id)?;
+        let until_us = now.mono_us.saturating_add(drain_us);
+        if let Some(Leaving { until_us: Some(before_us) }) = agent.leaving {
+            if before_us <= until_us {
+                return Ok(());
+            }
+            self.timers.clear(before_us, Timer::Leave(id));
+        }
+        let agent = self.agent_mut(id)?;
+        agent.leaving = Some(Leaving { until_us: None });
+        let runs = agent.run.as_ref().is_some_and(|run| run.ending.is_none());
+        let has_run = agent.run.is_some();
+        if runs && drain_us > 0 {
+            agent.leaving = Some(Leaving { until_us: Some(until_us) });
+            self.timers.set(until_us, Timer::Leave(id));
+        }
+        self.idle.remove(id);
+        effects.push(Effect::Wake { agent: id });
+        if !has_run {
+            self.leave_without_run(id, effects);
+        } else if !(runs && drain_us > 0) {
+            self.stop_run(id, now, effects);
+        }
+        self.dispatch(now, effects);
+        Ok(())
+    }
+
+    /// Stops the run of a leaving agent now.
+    pub(super) fn stop_run(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        if let Some(leaving) = &mut agent.leaving {
+            leaving.until_us = None;
+        }
+        let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
+        let Some(run) = &mut agent.run else { return };
+        run.ending.get_or_insert(Ending::Stopped);
+        if is_process {
+            effects.push(Effect::KillTree { agent: id, incarnation });
+            return;
+        }
+        let (seq, ending) = (run.task, run.ending.clone());
+        let end = match ending {
+            Some(Ending::TimedOut) => AttemptEnd::TimedOut(None),
+            _ => stopped(),
+        };
+        self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
+        self.run_over(id, now, effects);
+    }
+
+    /// Goes on with leaving when no run is (any more) in the way.
+    pub(super) fn leave_without_run(&mut self, id: AgentId, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        if let Some(Leaving { until_us: Some(until_us) }) = agent.leaving {
+            self.timers.clear(until_us, Timer::Leave(id));
+        }
+        agent.leaving = Some(Leaving { until_us: None });
+        if agent.is_process() && agent.alive {
+            let incarnation = agent.incarnation;
+            effects.push(Effect::StopAgent { agent: id, incarnation });
+        } else if agent.run.is_none() {
+            self.forget_agent(id, effects);
+        }
+    }
+
+    /// Takes an agent out of the pool for good; nothing of it can act any more.
+    pub(super) fn forget_agent(&mut self, id: AgentId, effects: &mut Vec<Effect>) {
+        self.idle.remove(id);
+        let Some(agent) = self.agents.remove(&id) else { return };
+        if let Some(until_us) = agent.lease.until_us {
+            self.timers.clear(until_us, Timer::Lease(id));
+        }
+        effects.push(Effect::Event(Event::AgentRemoved { agent: id }));
+        effects.push(Effect::AgentRemoved { agent: id });
+        self.close_pool_if_empty(effects);
+    }
+
+    /// Shuts the pool down: every agent leaves; pending tasks stay for the next pool, or are
+    /// cancelled with what the stop brings back when `discard` is set.
+    /// [`Effect::PoolClosed`] says when it is done. A second call joins the first.
+    pub fn close_pool(
+        &mut self,
+        drain_us: u64,
+        discard: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(Closing { discard, stopped: self.agents.len(), requeued: 0 });
+        if discard {
+            let pending: Vec<_> = self.queue.iter().map(|place| place.seq()).collect();
+            for seq in pending {
+                self.cancel_pending(seq, now, effects);
+            }
+        }
+        let ids: Vec<_> = self.agents.keys().copied().collect();
+        // First nobody takes anything more, then runs are stopped: a task that one agent gives
+        // back must not go to the next.
+        for &id in &ids {
+            self.idle.remove(id);
+            if let Some(agent) = self.agents.get_mut(&id) {
+                agent.leaving.get_or_insert(Leaving { until_us: None });
+            }
+        }
+        for id in ids {
+            if self.remove_agent(id, drain_us, now, effects).is_err() {
+                debug_assert!(false, "an agent was gone before it was removed");
+            }
+        }
+        self.close_pool_if_empty(effects);
+    }
+
+    fn close_pool_if_empty(&mut self, effects: &mut Vec<Effect>) {
+        if !self.agents.is_empty() {
+            return;
+        }
+        let Some(closing) = self.closing.take() else { return };
+        let closed = PoolClosed {
+            agents_stopped: closing.stopped,
+            tasks_requeued: closing.requeued,
+            tasks_pending: self.queue.len(),
+        };
+        effects.push(Effect::Event(Event::PoolShutdown(closed)));
+        effects.push(Effect::PoolClosed(closed));
+    }
+}

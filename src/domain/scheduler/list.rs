@@ -1,0 +1,58 @@
+//! Lists of tasks.
+
+use super::Scheduler;
+use crate::domain::priority::Seq;
+use crate::domain::task::TaskStatus;
+use crate::domain::task_type::TaskType;
+use crate::domain::view::TaskSummary;
+
+/// How many tasks one call looks at, however few of them pass its filter: a list must not hold up
+/// the pool.
+const LOOKED_AT: usize = 2_000;
+
+/// Which tasks a client wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct ListQuery {
+    /// Only those of this status.
+    pub status: Option<TaskStatus>,
+    /// Only those of this type.
+    pub kind: Option<TaskType>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those submitted before this one: the last one that the page before looked at.
+    pub before: Option<Seq>,
+}
+
+/// Some tasks, the newest submission first.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<TaskSummary>,
+    /// Where the next page begins; `None` when this was the last. A page may hold fewer tasks than
+    /// it might and still not be the last.
+    pub next: Option<Seq>,
+}
+
+impl Scheduler {
+    /// A page of tasks. Pages that follow each other by `next` neither skip nor repeat a task
+    /// while others come and go, because the number of a submission never changes.
+    #[must_use]
+    pub fn list(&self, query: &ListQuery) -> TaskPage {
+        let mut tasks = Vec::new();
+        let before = query.before.unwrap_or(self.next_seq);
+        let mut looked_at = self.tasks.range(..before).rev().take(LOOKED_AT + 1);
+        let mut last = None;
+        for (index, (&seq, task)) in looked_at.by_ref().enumerate() {
+            if index == LOOKED_AT || tasks.len() == query.limit {
+                return TaskPage { tasks, next: last };
+            }
+            last = Some(seq);
+            let wanted = query.status.is_none_or(|status| task.status() == status)
+                && query.kind.is_none_or(|kind| task.spec.kind == kind);
+            if wanted {
+                tasks.push(self.summary(task));
+            }
+        }
+        TaskPage { tasks, next: None }
+    }
+}

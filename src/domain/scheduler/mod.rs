@@ -1,0 +1,172 @@
+//! The state machine of the pool: tasks, queue, attempts, agents and what was learned of them.
+//!
+//! One method per verb. A request answers or is refused and then changed nothing; a fact is never
+//! refused, only dropped when it is about something that is over. Time, ids and random parts are
+//! arguments, and what is to be done outside comes out as [`Effect`]s, in order.
+
+mod assign;
+mod cancel;
+mod complete;
+mod drain;
+mod end;
+mod external;
+mod fail;
+mod leave;
+mod life;
+mod list;
+mod read;
+mod report;
+mod submit;
+mod timeout;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::agent::Agent;
+use super::effect::{Effect, Event};
+use super::gate::Gates;
+use super::idle::IdleAgents;
+use super::ids::{AgentId, TaskId};
+use super::limits::Limits;
+use super::metrics::Counters;
+use super::priority::Seq;
+use super::queue::Queue;
+use super::refusal::Refusal;
+use super::service_rate::ServiceRate;
+use super::task::Task;
+use super::time::Now;
+use super::timers::Timers;
+
+pub use external::Heartbeat;
+pub use fail::Failing;
+pub use life::PIPE_CLOSED;
+pub use list::{ListQuery, TaskPage};
+pub use submit::Accepted;
+
+/// The random part of a backoff: half of the wait to all of it (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jitter(u16);
+
+impl Jitter {
+    /// No shortening at all.
+    pub const FULL: Self = Self(u16::MAX);
+
+    /// Takes 16 random bits.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// A wait between half of `full_us` and all of it.
+    #[must_use]
+    pub const fn apply(self, full_us: u64) -> u64 {
+        let half = full_us / 2;
+        half + half * self.0 as u64 / u16::MAX as u64
+    }
+}
+
+/// What the state machine of the pool knows.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: Limits,
+    tasks: BTreeMap<Seq, Task>,
+    ids: BTreeMap<TaskId, Seq>,
+    next_seq: Seq,
+    /// Tasks that have ended, the oldest end first.
+    ended: VecDeque<Seq>,
+    queue: Queue,
+    /// Pending tasks that count against `limits.max_depth`.
+    counted: usize,
+    agents: BTreeMap<AgentId, Agent>,
+    idle: IdleAgents,
+    gates: Gates,
+    timers: Timers,
+    rate: ServiceRate,
+    counters: Counters,
+    /// Process agents with a run.
+    process_runs: usize,
+    closing: Option<Closing>,
+    draining: bool,
+}
+
+/// A shutdown of the pool that goes on.
+#[derive(Debug)]
+struct Closing {
+    /// Whether what the stop brings back is cancelled.
+    discard: bool,
+    stopped: usize,
+    requeued: usize,
+}
+
+impl Scheduler {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(limits: Limits, gates: Gates) -> Self {
+        Self {
+            limits,
+            tasks: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next_seq: Seq::FIRST,
+            ended: VecDeque::new(),
+            queue: Queue::default(),
+            counted: 0,
+            agents: BTreeMap::new(),
+            idle: IdleAgents::default(),
+            gates,
+            timers: Timers::default(),
+            rate: ServiceRate::default(),
+            counters: Counters::default(),
+            process_runs: 0,
+            closing: None,
+            draining: false,
+        }
+    }
+
+    /// A dependency went away or came back (rule 12).
+    pub fn set_gate(&mut self, name: &str, open: bool, now: Now, effects: &mut Vec<Effect>) {
+        if self.gates.set(name, open) {
+            let queue_length = self.queue.len();
+            let event = Event::GateChanged { gate: name.to_owned(), open, queue_length };
+            effects.push(Effect::Event(event));
+            self.dispatch(now, effects);
+        }
+    }
+
+    fn agent(&self, id: AgentId) -> Result<&Agent, Refusal> {
+        self.agents.get(&id).ok_or(Refusal::AgentNotFound)
+    }
+
+    fn agent_mut(&mut self, id: AgentId) -> Result<&mut Agent, Refusal> {
+        self.agents.get_mut(&id).ok_or(Refusal::AgentNotFound)
+    }
+
+    fn task_by_id(&self, id: TaskId) -> Result<&Task, Refusal> {
+        self.ids.get(&id).and_then(|seq| self.tasks.get(seq)).ok_or(Refusal::TaskNotFound)
+    }
+
+    /// Offers the agent to the queue if it may be given a task now.
+    fn offer(&mut self, id: AgentId, now: Now) {
+        let Some(agent) = self.agents.get(&id) else { return };
+        if agent.is_candidate() && !self.idle.contains(id) {
+            self.idle.insert(id, now.mono_us, agent.types, &agent.affinity);
+        }
+    }
+
+    /// Says how the status of the agent changed, for the log.
+    fn status_changed(&self, id: AgentId, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get(&id) else { return };
+        let (reason, detail) = agent.status_reason().unzip();
+        effects.push(Effect::Event(Event::AgentStatusChanged {
+            agent: id,
+            incarnation: agent.incarnation,
+            status: agent.status().name(),
+            reason,
+            detail: detail.unwrap_or_default().to_owned(),
+        }));
+    }
+
+    /// The ids of every agent, in order.
+    #[must_use]
+    pub fn agent_ids(&self) -> BTreeSet<AgentId> {
+        self.agents.keys().copied().collect()
+    }
+}

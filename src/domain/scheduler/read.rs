@@ -1,0 +1,170 @@
+//! What readers ask.
+
+use super::Scheduler;
+use crate::domain::agent::{Agent, AgentKind, AgentStatus};
+use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::metrics::{AgentCounts, Metrics, OldestWait};
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{Hold, Task, TaskState, Wait};
+use crate::domain::time::{Now, SECOND_US};
+use crate::domain::view::{AgentView, PendingReason, TaskSummary, TaskView, Waiting};
+
+impl Scheduler {
+    /// A task, whole.
+    ///
+    /// # Errors
+    /// `TaskNotFound`.
+    pub fn task(&self, id: TaskId) -> Result<TaskView, Refusal> {
+        let task = self.task_by_id(id)?;
+        Ok(TaskView {
+            summary: self.summary(task),
+            payload: task.spec.payload.clone(),
+            result: task.result.clone(),
+            attempts: task.attempts.clone(),
+        })
+    }
+
+    /// Whether the task is known and has not ended.
+    #[must_use]
+    pub fn is_live_task(&self, id: TaskId) -> bool {
+        self.task_by_id(id).is_ok_and(|task| !task.status().is_terminal())
+    }
+
+    pub(super) fn summary(&self, task: &Task) -> TaskSummary {
+        let waiting = match task.state {
+            TaskState::Pending(wait) => Some(Waiting {
+                reason: self.pending_reason(task, wait),
+                position: self.queue.position(task.place()),
+            }),
+            TaskState::InProgress { .. } | TaskState::Ended { .. } => None,
+        };
+        let ended = match task.state {
+            TaskState::Ended { at, .. } => Some(at),
+            TaskState::Pending(_) | TaskState::InProgress { .. } => None,
+        };
+        let last = task.attempts.last();
+        TaskSummary {
+            id: task.id,
+            seq: task.seq,
+            kind: task.spec.kind,
+            status: task.status(),
+            priority: task.spec.priority,
+            assigned_agent: last.filter(|_| waiting.is_none()).map(|record| record.agent),
+            attempt: task.attempt,
+            failures: task.failures,
+            failed_on: task.failed_on.clone(),
+            created: task.created,
+            first_started: task.first_started,
+            ended,
+            error: task.error.clone(),
+            waiting,
+            trace: task.spec.trace.clone(),
+        }
+    }
+
+    fn pending_reason(&self, task: &Task, wait: Wait) -> PendingReason {
+        let kind = task.spec.kind;
+        if let Some(gate) = self.gates.closed_for(kind) {
+            return PendingReason::GateClosed(gate.clone());
+        }
+        if matches!(wait.hold, Hold::Backoff { .. }) {
+            return PendingReason::RetryBackoff;
+        }
+        if self.agents.is_empty() {
+            return PendingReason::PoolEmpty;
+        }
+        let mut takers = self.agents.values().filter(|agent| agent.types.contains(kind)).peekable();
+        if takers.peek().is_none() {
+            return PendingReason::NoAgentForType;
+        }
+        let excluded = |agent: &Agent| task.failed_on.contains(&agent.id);
+        if wait.hold != Hold::Relaxed && takers.all(excluded) {
+            return PendingReason::ExcludedEverywhere;
+        }
+        PendingReason::NoIdleAgent
+    }
+
+    /// An agent.
+    ///
+    /// # Errors
+    /// `AgentNotFound`.
+    pub fn agent_view(&self, id: AgentId) -> Result<AgentView, Refusal> {
+        self.agent(id).map(view)
+    }
+
+    /// Every agent, by id.
+    #[must_use]
+    pub fn agent_views(&self) -> Vec<AgentView> {
+        self.agents.values().map(view).collect()
+    }
+
+    /// The pool at this moment. Looks at each agent once and at no task.
+    #[must_use]
+    pub fn metrics(&self, now: Now) -> Metrics {
+        let mut agents = AgentCounts::default();
+        let mut runs = 0;
+        for agent in self.agents.values() {
+            agents.total += 1;
+            runs += u64::from(agent.run.is_some());
+            *match agent.status() {
+                AgentStatus::Idle => &mut agents.idle,
+                AgentStatus::Analyzing => &mut agents.analyzing,
+                AgentStatus::Executing => &mut agents.executing,
+                AgentStatus::Degraded => &mut agents.degraded,
+            } += 1;
+        }
+        let busy = agents.analyzing + agents.executing;
+        let counters = &self.counters;
+        let mean = |sum: u64, count: u64| (count > 0).then(|| sum as f64 / count as f64);
+        let oldest = self.queue.oldest().filter_map(|place| self.tasks.get(&place.seq()));
+        let pending = self.queue.len() as u64;
+        Metrics {
+            agents,
+            tasks_total: counters.submitted,
+            tasks_pending: pending,
+            tasks_in_progress: counters.in_progress,
+            tasks_completed: counters.completed,
+            tasks_failed: counters.failed,
+            tasks_cancelled: counters.cancelled,
+            tasks_rejected: counters.rejected,
+            tasks_requeued: counters.requeued,
+            assignments: counters.assigned,
+            active_coordinations: runs,
+            queue_length: pending,
+            oldest_wait: oldest
+                .map(|task| OldestWait {
+                    priority: task.spec.priority.get(),
+                    wait_s: now.since(task.created.mono_us) as f64 / SECOND_US as f64,
+                })
+                .collect(),
+            avg_task_duration: mean(counters.duration_us, counters.completed)
+                .map(|us| us / SECOND_US as f64),
+            avg_assignment_latency_ms: mean(counters.assignment_latency_us, counters.first_starts)
+                .map(|us| us / 1e3),
+            assignment_latency_over_target: counters.over_latency_target,
+            utilization: mean(busy, busy + agents.idle).unwrap_or(0.0),
+            input_tokens: counters.input_tokens,
+            output_tokens: counters.output_tokens,
+        }
+    }
+}
+
+fn view(agent: &Agent) -> AgentView {
+    let lease_us = match agent.kind {
+        AgentKind::External { lease_us } => lease_us,
+        AgentKind::Process => None,
+    };
+    AgentView {
+        id: agent.id,
+        kind: agent.kind.name(),
+        incarnation: agent.incarnation,
+        ids: agent.ids,
+        status: agent.status(),
+        reason: agent.status_reason().map(|(reason, detail)| (reason, detail.to_owned())),
+        run: agent.run.as_ref().map(|run| (run.task_id, run.attempt)),
+        types: agent.types,
+        lease_us,
+        process: agent.process.clone(),
+        stats: agent.stats,
+    }
+}

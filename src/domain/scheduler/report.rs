@@ -1,0 +1,147 @@
+//! What process agents report of their runs.
+
+use super::end::AttemptEnd;
+use super::{Jitter, Scheduler};
+use crate::domain::agent::Ending;
+use crate::domain::effect::{Effect, Event};
+use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
+use crate::domain::report::{Report, TaskError};
+use crate::domain::task::Failure;
+use crate::domain::time::Now;
+use crate::domain::timers::Timer;
+
+impl Scheduler {
+    /// A fact: the agent says that it started the attempt.
+    pub fn task_started(
+        &mut self,
+        agent_id: AgentId,
+        incarnation: Incarnation,
+        task_id: TaskId,
+        attempt: Attempt,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.runs(agent_id, incarnation, task_id, attempt) {
+            self.mark_started(agent_id, now, effects);
+        }
+    }
+
+    /// Notes the start of the agent's run, once.
+    pub(super) fn mark_started(&mut self, agent_id: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(&agent_id) else { return };
+        let Some(run) = agent.run.as_mut().filter(|run| !run.started) else { return };
+        run.started = true;
+        let Some(task) = self.tasks.get_mut(&run.task) else { return };
+        let Some(record) = task.open_attempt() else { return };
+        record.started = Some(now);
+        let mut latency_us = None;
+        if task.first_started.is_none() {
+            task.first_started = Some(now);
+            latency_us = Some(now.since(task.created.mono_us));
+        }
+        let over = |us: u64| us > self.limits.assignment_latency_target_us;
+        let over_target = latency_us.is_some_and(over);
+        if let Some(us) = latency_us {
+            self.counters.assignment_latency_us += us;
+            self.counters.first_starts += 1;
+            self.counters.over_latency_target += u64::from(over_target);
+        }
+        effects.push(Effect::Event(Event::TaskStarted {
+            task_id: task.id,
+            trace: task.spec.trace.clone(),
+            agent: agent_id,
+            attempt: task.attempt,
+            assignment_latency_ms: latency_us.map(|us| us as f64 / 1e3),
+            over_target,
+        }));
+    }
+
+    /// A fact: the process agent's run of this attempt ended, and how. What comes of a run that is
+    /// not the present one is dropped.
+    #[expect(clippy::too_many_arguments, reason = "a fact with its fence, its time and its dice")]
+    pub fn task_ended(
+        &mut self,
+        agent_id: AgentId,
+        incarnation: Incarnation,
+        task_id: TaskId,
+        attempt: Attempt,
+        report: Report,
+        now: Now,
+        jitter: Jitter,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.runs(agent_id, incarnation, task_id, attempt) {
+            return;
+        }
+        let Some(run) = self.agents.get(&agent_id).and_then(|agent| agent.run.as_ref()) else {
+            return;
+        };
+        let seq = run.task;
+        let end = match (&run.ending, report) {
+            // Its process is being killed because a client does not trust it.
+            (Some(Ending::FailedByClient(_)), _) => return,
+            (Some(Ending::Cancelled), _) => None,
+            (_, Report::Completed { result, usage }) => {
+                Some(AttemptEnd::Completed { result, usage })
+            }
+            (
+                Some(Ending::TimedOut),
+                Report::Failed { usage, .. } | Report::Cancelled { usage },
+            ) => Some(AttemptEnd::TimedOut(usage)),
+            (_, Report::Failed { error, usage }) => Some(AttemptEnd::Failed { error, usage }),
+            (Some(Ending::Stopped), Report::Cancelled { .. }) => Some(stopped()),
+            (None, Report::Cancelled { usage }) => {
+                let message = "the worker cancelled the attempt although nobody asked".to_owned();
+                let error =
+                    TaskError { code: "cancelled_by_worker".to_owned(), message, retryable: true };
+                Some(AttemptEnd::Failed { error, usage })
+            }
+        };
+        if let Some(end) = end {
+            self.close_attempt(seq, agent_id, end, now, jitter, effects);
+        }
+        self.run_over(agent_id, now, effects);
+        self.dispatch(now, effects);
+    }
+
+    /// Whether this is the present run of the present life of the agent.
+    fn runs(
+        &self,
+        agent_id: AgentId,
+        incarnation: Incarnation,
+        task_id: TaskId,
+        attempt: Attempt,
+    ) -> bool {
+        let agent = self.agents.get(&agent_id).filter(|agent| agent.incarnation == incarnation);
+        let run = agent.and_then(|agent| agent.run.as_ref());
+        run.is_some_and(|run| run.task_id == task_id && run.attempt == attempt)
+    }
+
+    /// The agent's run is over: nothing of it can act any more. The agent is free again, or goes
+    /// on with leaving.
+    pub(super) fn run_over(&mut self, agent_id: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(&agent_id) else { return };
+        let Some(run) = agent.run.take() else { return };
+        agent.last_closed = Some((run.task_id, run.attempt));
+        self.timers.clear(run.deadline_us, Timer::RunTimeout(agent_id));
+        if let Some(grace_us) = run.grace_us {
+            self.timers.clear(grace_us, Timer::Grace(agent_id));
+        }
+        let leaving = agent.leaving.is_some();
+        if agent.is_process() {
+            self.process_runs -= 1;
+            self.say_when_drained(effects);
+        }
+        if leaving {
+            self.leave_without_run(agent_id, effects);
+        } else {
+            self.offer(agent_id, now);
+        }
+    }
+}
+
+/// The end of an attempt that was stopped by order.
+pub(super) fn stopped() -> AttemptEnd {
+    let detail = "its agent was removed, or the pool or the daemon stopped";
+    AttemptEnd::Interrupted { failure: Failure::new("stopped", detail), by_order: true }
+}

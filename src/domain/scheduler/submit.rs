@@ -1,0 +1,100 @@
+//! Submitting a task.
+
+use super::Scheduler;
+use crate::domain::effect::{Effect, Event};
+use crate::domain::ids::{AgentId, Attempt, TaskId};
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
+use crate::domain::time::Now;
+
+/// What became of a submitted task in its first moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The task.
+    pub task_id: TaskId,
+    /// `pending` or `in_progress`.
+    pub status: TaskStatus,
+    /// Who got it, if somebody did.
+    pub assigned_agent_id: Option<AgentId>,
+    /// Its place in the queue if it waits, 1 for the next; `None` past the counted ones.
+    pub queue_position: Option<usize>,
+}
+
+impl Scheduler {
+    /// Accepts `spec` as `id`, or refuses it and changes nothing. The task goes behind older ones
+    /// that can be placed, even when an agent is idle.
+    ///
+    /// # Errors
+    /// `Draining` when the daemon stops, `QueueFull` when as many tasks wait as may.
+    pub fn submit(
+        &mut self,
+        id: TaskId,
+        spec: TaskSpec,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Accepted, Refusal> {
+        if let Err((refusal, reason)) = self.admit(now) {
+            self.counters.rejected += 1;
+            effects.push(Effect::Event(Event::TaskRejected { trace: spec.trace, reason }));
+            return Err(refusal);
+        }
+        let seq = self.next_seq;
+        self.next_seq = seq.next();
+        let (kind, trace) = (spec.kind, spec.trace.clone());
+        let hold = Hold::Excluding { until_us: None };
+        let task = Task {
+            id,
+            seq,
+            spec,
+            created: now,
+            state: TaskState::Pending(Wait { since_us: now.mono_us, counted: true, hold }),
+            attempt: Attempt::NONE,
+            attempts: Vec::new(),
+            failures: 0,
+            failed_on: Vec::new(),
+            interruptions: 0,
+            first_started: None,
+            result: None,
+            error: None,
+        };
+        let place = task.place();
+        self.ids.insert(id, seq);
+        self.tasks.insert(seq, task);
+        self.queue.insert(place);
+        self.queue.make_ready(place, kind, &[]);
+        self.counted += 1;
+        self.counters.submitted += 1;
+        let submitted = Event::TaskSubmitted { task_id: id, trace: trace.clone(), kind };
+        effects.push(Effect::Event(submitted));
+
+        self.dispatch(now, effects);
+        if let Some(Task { state: TaskState::InProgress { agent }, .. }) = self.tasks.get(&seq) {
+            return Ok(Accepted {
+                task_id: id,
+                status: TaskStatus::InProgress,
+                assigned_agent_id: Some(*agent),
+                queue_position: None,
+            });
+        }
+        let queue_length = self.queue.len();
+        effects.push(Effect::Event(Event::TaskQueued { task_id: id, trace, queue_length }));
+        Ok(Accepted {
+            task_id: id,
+            status: TaskStatus::Pending,
+            assigned_agent_id: None,
+            queue_position: self.queue.position(place),
+        })
+    }
+
+    fn admit(&self, now: Now) -> Result<(), (Refusal, &'static str)> {
+        if self.draining {
+            return Err((Refusal::Draining, "draining"));
+        }
+        let max_depth = self.limits.max_depth;
+        if self.counted >= max_depth {
+            let retry_after_s = self.rate.retry_after_s(now);
+            return Err((Refusal::QueueFull { max_depth, retry_after_s }, "queue_full"));
+        }
+        Ok(())
+    }
+}

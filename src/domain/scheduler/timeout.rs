@@ -1,0 +1,113 @@
+//! What time brings.
+
+use super::end::AttemptEnd;
+use super::{Jitter, Scheduler};
+use crate::domain::agent::Ending;
+use crate::domain::effect::Effect;
+use crate::domain::ids::AgentId;
+use crate::domain::priority::Seq;
+use crate::domain::task::{Hold, TaskState};
+use crate::domain::time::Now;
+use crate::domain::timers::Timer;
+
+impl Scheduler {
+    /// When [`handle_timeout`](Self::handle_timeout) next has work, in monotonic microseconds, so
+    /// that the shell can set one timer.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    /// Does what is due. A spurious call does nothing.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(timer) = self.timers.pop_due(now.mono_us) {
+            match timer {
+                Timer::Backoff(seq) => self.release_hold(seq, now),
+                Timer::Relax(seq) => self.relax(seq),
+                Timer::RunTimeout(id) => self.end_run_early(id, Ending::TimedOut, now, effects),
+                Timer::Grace(id) => self.grace_ended(id, now, effects),
+                Timer::Lease(id) => self.lease_ended(id, now, effects),
+                Timer::Leave(id) => self.stop_run(id, now, effects),
+            }
+        }
+        self.dispatch(now, effects);
+    }
+
+    /// The daemon itself stood still for `late_us` (a stop signal, a suspend): nobody is judged by
+    /// that time. Every deadline moves on by as much, every lease gets its full length (rule 13).
+    pub fn resume(&mut self, late_us: u64, now: Now) {
+        for (at_us, timer) in std::mem::take(&mut self.timers).into_iter() {
+            let at_us = at_us.saturating_add(late_us);
+            self.timers.set(at_us, timer);
+            match timer {
+                Timer::Backoff(seq) => self.move_hold(seq, Hold::Backoff { until_us: at_us }),
+                Timer::Relax(seq) => {
+                    self.move_hold(seq, Hold::Excluding { until_us: Some(at_us) });
+                }
+                Timer::RunTimeout(id) | Timer::Grace(id) | Timer::Lease(id) | Timer::Leave(id) => {
+                    self.move_agent_deadline(id, timer, at_us);
+                }
+            }
+        }
+        let leased: Vec<_> = self
+            .agents
+            .values()
+            .filter(|agent| agent.lease.is_held())
+            .map(|agent| agent.id)
+            .collect();
+        for id in leased {
+            self.renew_lease(id, now);
+        }
+    }
+
+    fn move_hold(&mut self, seq: Seq, moved: Hold) {
+        if let Some(task) = self.tasks.get_mut(&seq)
+            && let TaskState::Pending(wait) = &mut task.state
+        {
+            wait.hold = moved;
+        }
+    }
+
+    fn move_agent_deadline(&mut self, id: AgentId, timer: Timer, at_us: u64) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        match (timer, &mut agent.run) {
+            (Timer::RunTimeout(_), Some(run)) => run.deadline_us = at_us,
+            (Timer::Grace(_), Some(run)) => run.grace_us = Some(at_us),
+            (Timer::Lease(_), _) => agent.lease.until_us = Some(at_us),
+            (Timer::Leave(_), _) => {
+                if let Some(leaving) = &mut agent.leaving {
+                    leaving.until_us = Some(at_us);
+                }
+            }
+            (_, _) => {}
+        }
+    }
+
+    /// Lifts the exclusions of a pending task (rule 8).
+    fn relax(&mut self, seq: Seq) {
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
+        let (place, kind) = (task.place(), task.spec.kind);
+        self.queue.make_unready(place, kind, &task.exclusions());
+        if let TaskState::Pending(wait) = &mut task.state {
+            wait.hold = Hold::Relaxed;
+            self.queue.make_ready(place, kind, &[]);
+        }
+    }
+
+    /// An external agent did not answer its cancel or time-out in time: nobody knows whether it
+    /// goes on.
+    fn grace_ended(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(run) = self.agents.get(&id).and_then(|agent| agent.run.as_ref()) else { return };
+        let (seq, timed_out) = (run.task, run.ending == Some(Ending::TimedOut));
+        if let Some(task) = self.tasks.get_mut(&seq)
+            && let Some(record) = task.attempts.last_mut()
+        {
+            record.overlap_possible = true;
+        }
+        if timed_out {
+            let end = AttemptEnd::TimedOut(None);
+            self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
+        }
+        self.run_over(id, now, effects);
+    }
+}

@@ -1,0 +1,272 @@
+//! A task, its attempts and its states.
+
+use serde::Serialize;
+
+use super::decision::{Decision, Preference};
+use super::ids::{AgentId, Attempt, Incarnation, TaskId, TraceId};
+use super::json::Json;
+use super::priority::{Place, Priority, Seq};
+use super::report::{TaskError, Usage};
+use super::task_type::TaskType;
+use super::time::Now;
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct TaskSpec {
+    /// What sort of work it is.
+    pub kind: TaskType,
+    /// The work itself: a JSON object, for the agent alone.
+    pub payload: Json,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The agent that the client would like best; an id that cannot be one is
+    /// `Err(Preference::Unknown)`.
+    pub preferred: Option<Result<AgentId, Preference>>,
+    /// How long one attempt may take, in microseconds; `None`: as configured for the type.
+    pub timeout_us: Option<u64>,
+    /// The trace of the request that submitted it.
+    pub trace: TraceId,
+}
+
+/// What a client sees of a task's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// Waits in the queue.
+    Pending,
+    /// Is with an agent.
+    InProgress,
+    /// Done.
+    Completed,
+    /// Given up.
+    Failed,
+    /// Called off.
+    Cancelled,
+}
+
+impl TaskStatus {
+    /// Every status.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::InProgress, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The name on every wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The status of this name; `None` when there is none.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether it will not change again.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How an attempt ended (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The task is done.
+    Completed,
+    /// The task failed by its own doing.
+    Failed,
+    /// The agent was lost.
+    AgentFailed,
+    /// It took too long.
+    TimedOut,
+    /// It was called off.
+    Cancelled,
+    /// It was stopped, or could not go on, through no fault of task or agent.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The name on every wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::AgentFailed => "agent_failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Why an attempt did not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Stable, for programs.
+    pub cause: String,
+    /// A sentence for a person.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure with this cause and sentence.
+    pub fn new(cause: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { cause: cause.into(), detail: detail.into() }
+    }
+}
+
+/// One assignment of a task to an incarnation.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    /// Its number, the fence.
+    pub attempt: Attempt,
+    /// Who got it.
+    pub agent: AgentId,
+    /// In which of its lives.
+    pub incarnation: Incarnation,
+    /// Why that agent.
+    pub decision: Decision,
+    /// When it was assigned.
+    pub assigned: Now,
+    /// When the agent said that it started.
+    pub started: Option<Now>,
+    /// When and how it ended; `None` while it is open.
+    pub end: Option<AttemptEnded>,
+    /// Whether the run may still act although the attempt has ended (rule 9).
+    pub overlap_possible: bool,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptEnded {
+    /// When.
+    pub at: Now,
+    /// How.
+    pub outcome: Outcome,
+    /// Why it did not complete.
+    pub failure: Option<Failure>,
+    /// What it used, when the agent said so.
+    pub usage: Option<Usage>,
+}
+
+/// Where a task is. Each state carries what only it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TaskState {
+    /// Waits in its place of the queue.
+    Pending(Wait),
+    /// Was given to `agent` as its newest attempt and has not ended there.
+    InProgress {
+        /// The agent that has it.
+        agent: AgentId,
+    },
+    /// Will not change again.
+    Ended {
+        /// Completed, failed or cancelled.
+        status: TaskStatus,
+        /// When.
+        at: Now,
+    },
+}
+
+/// How a pending task waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// When it last became pending, in monotonic microseconds.
+    pub since_us: u64,
+    /// Whether it counts against the depth of the queue: only what was submitted and never placed.
+    pub counted: bool,
+    /// What keeps it back, or nothing.
+    pub hold: Hold,
+}
+
+/// What keeps a pending task from being offered to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Nothing, or only its exclusions until this moment (monotonic microseconds).
+    Excluding {
+        /// When the exclusions are lifted; `None`: there are none.
+        until_us: Option<u64>,
+    },
+    /// Its exclusions were lifted (rule 8).
+    Relaxed,
+    /// A retry that waits until this moment (monotonic microseconds).
+    Backoff {
+        /// When it is offered again.
+        until_us: u64,
+    },
+}
+
+/// A unit of work that was accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The number of its submission.
+    pub seq: Seq,
+    /// What was asked for.
+    pub spec: TaskSpec,
+    /// When it was accepted.
+    pub created: Now,
+    /// Where it is.
+    pub state: TaskState,
+    /// The number of its newest attempt.
+    pub attempt: Attempt,
+    /// Its attempts, the oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// How many attempts counted against it.
+    pub failures: u32,
+    /// The agents on which it failed, the oldest failure first: the exclusion.
+    pub failed_on: Vec<AgentId>,
+    /// How many of its newest attempts in a row were interrupted otherwise than by order.
+    pub interruptions: u32,
+    /// When its first attempt started.
+    pub first_started: Option<Now>,
+    /// What the agent found.
+    pub result: Option<Json>,
+    /// Why it failed.
+    pub error: Option<TaskError>,
+}
+
+impl Task {
+    /// Its place in the queue, now and whenever it comes back.
+    #[must_use]
+    pub(super) const fn place(&self) -> Place {
+        Place::new(self.spec.priority, self.seq)
+    }
+
+    /// What a client sees of its state.
+    #[must_use]
+    pub(super) const fn status(&self) -> TaskStatus {
+        match self.state {
+            TaskState::Pending(_) => TaskStatus::Pending,
+            TaskState::InProgress { .. } => TaskStatus::InProgress,
+            TaskState::Ended { status, .. } => status,
+        }
+    }
+
+    /// Its exclusions in the order of the agents' ids, as the queue's lanes want them; none while
+    /// they are lifted.
+    #[must_use]
+    pub(super) fn exclusions(&self) -> Vec<AgentId> {
+        let relaxed = matches!(self.state, TaskState::Pending(Wait { hold: Hold::Relaxed, .. }));
+        if relaxed {
+            return Vec::new();
+        }
+        let mut agents = self.failed_on.clone();
+        agents.sort_unstable();
+        agents
+    }
+
+    /// The attempt that is open, if one is.
+    pub(super) fn open_attempt(&mut self) -> Option<&mut AttemptRecord> {
+        self.attempts.last_mut().filter(|record| record.end.is_none())
+    }
+}

@@ -1,0 +1,1 @@
+//! Scenarios and storms for the scheduler.

@@ -1,0 +1,113 @@
+//! What readers are told: copies of what the scheduler knows.
+
+use std::sync::Arc;
+
+use super::agent::{AgentStats, AgentStatus, ProcessFacts, StatusReason};
+use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
+use super::json::Json;
+use super::priority::{Priority, Seq};
+use super::report::TaskError;
+use super::task::{AttemptRecord, TaskStatus};
+use super::task_type::{TaskType, TaskTypes};
+use super::time::Now;
+
+/// A task without what only its own page shows.
+#[derive(Clone, Debug)]
+pub struct TaskSummary {
+    /// Its id.
+    pub id: TaskId,
+    /// The number of its submission.
+    pub seq: Seq,
+    /// Its type.
+    pub kind: TaskType,
+    /// Its state.
+    pub status: TaskStatus,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Who has it, or had it last.
+    pub assigned_agent: Option<AgentId>,
+    /// Its newest attempt.
+    pub attempt: Attempt,
+    /// How many attempts counted against it.
+    pub failures: u32,
+    /// The agents on which it failed, the oldest failure first.
+    pub failed_on: Vec<AgentId>,
+    /// When it was accepted.
+    pub created: Now,
+    /// When its first attempt started.
+    pub first_started: Option<Now>,
+    /// When it ended.
+    pub ended: Option<Now>,
+    /// Why it failed.
+    pub error: Option<TaskError>,
+    /// Why and where it waits, while it does.
+    pub waiting: Option<Waiting>,
+    /// The trace of the request that submitted it.
+    pub trace: TraceId,
+}
+
+/// A task, whole.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// What lists show too.
+    pub summary: TaskSummary,
+    /// The work itself.
+    pub payload: Json,
+    /// What the agent found.
+    pub result: Option<Json>,
+    /// Its attempts, the oldest first.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// Why and where a task waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Why.
+    pub reason: PendingReason,
+    /// Its place in the queue, 1 for the next; `None` past the counted ones.
+    pub position: Option<usize>,
+}
+
+/// Why a task is pending: the first of these that holds (rule 6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PendingReason {
+    /// A dependency that its type needs is down.
+    GateClosed(Arc<str>),
+    /// It failed and is tried again in a while.
+    RetryBackoff,
+    /// The pool has no agent at all.
+    PoolEmpty,
+    /// No agent takes its type.
+    NoAgentForType,
+    /// It failed on every agent that takes its type.
+    ExcludedEverywhere,
+    /// Every agent that may run it is busy or degraded.
+    NoIdleAgent,
+}
+
+/// An agent.
+#[derive(Clone, Debug)]
+pub struct AgentView {
+    /// Its id.
+    pub id: AgentId,
+    /// `process` or `external`.
+    pub kind: &'static str,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// What belongs to that life alone.
+    pub ids: ContextIds,
+    /// Its state.
+    pub status: AgentStatus,
+    /// Why it is degraded, for programs and as a sentence.
+    pub reason: Option<(StatusReason, String)>,
+    /// What it runs.
+    pub run: Option<(TaskId, Attempt)>,
+    /// What it takes.
+    pub types: TaskTypes,
+    /// How long its lease lasts, in microseconds.
+    pub lease_us: Option<u64>,
+    /// Its process.
+    pub process: Option<ProcessFacts>,
+    /// What it did so far.
+    pub stats: AgentStats,
+}
