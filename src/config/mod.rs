@@ -13,6 +13,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 mod values;
+mod worker;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

@@ -117,7 +117,8 @@ impl Reader {
         self.text(key, &allowed, parse, default)
     }
 
-    /// A list of texts, each of which passes `check`; `allowed` says what that asks.
+    /// A list of texts, each of which passes `check`; `allowed` says what that asks. Entries are
+    /// never shown: a secret may have come among them.
     pub(super) fn list(
         &mut self,
         key: &str,
@@ -126,9 +127,15 @@ impl Reader {
         default: Vec<String>,
     ) -> Result<Vec<String>, ConfigError> {
         let Some(setting) = self.get(key) else { return Ok(default) };
-        let one = |value: &Value| value.as_str().filter(|text| check(text)).map(str::to_owned);
-        let list = setting.value.as_array().and_then(|list| list.iter().map(one).collect());
-        list.ok_or_else(|| unfit(key, setting, &format!("must be {allowed}")))
+        let Value::Array(list) = &setting.value else {
+            return Err(bad(key, setting.at.clone(), format!("must be {allowed}")));
+        };
+        let one = |(place, value): (usize, &Value)| {
+            let text = value.as_str().filter(|text| check(text)).map(str::to_owned);
+            let problem = || format!("must be {allowed}; entry {} is none", place + 1);
+            text.ok_or_else(|| bad(key, setting.at.clone(), problem()))
+        };
+        list.iter().enumerate().map(one).collect()
     }
 
     /// A table with names of the user's own, each entry turned by `entry` into what it means or

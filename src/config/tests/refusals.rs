@@ -51,8 +51,7 @@ fn a_value_of_another_type_is_refused() {
         ),
         (
             "worker.command = \"python3\"",
-            "worker.command must be a list of strings such as [\"python3\", \"-m\", \"worker\"], \
-             found \"python3\"",
+            "worker.command must be a list of strings such as [\"python3\", \"-m\", \"worker\"]",
         ),
         (
             "worker.command = [\"\"]",
@@ -102,6 +101,11 @@ fn values_must_fit_together() {
 fn a_secret_is_not_repeated_when_it_is_refused() {
     let refusal = refusal("worker.env = { API_KEY = 123456 }", &[]);
     assert_eq!(refusal, "test.toml:1: worker.env.API_KEY must be a string");
+    let refusal = super::refusal("worker.pass_env = [\"A\", \"API_KEY=sk-1\"]", &[]);
+    assert_eq!(
+        refusal,
+        "test.toml:1: worker.pass_env must be a list of names of variables; entry 2 is none"
+    );
 }
 
 #[test]
