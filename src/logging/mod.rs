@@ -57,13 +57,14 @@ pub fn start_to(config: &LogConfig, out: impl Write + Send + 'static) -> Started
         .build_with_guard();
     let shell = shell::Shell::new(core, dropped);
     let logger = Logger::root(LevelFilter::new(shell, config.level).fuse(), o!());
-    Started { logger, guard: Guard { flush: Some(flush) } }
+    Started { logger, guard: Guard { flush: Some(flush), wait_max: FLUSH_MAX } }
 }
 
 /// Writes what still waits when it is dropped. Lines that come later are lost.
 #[must_use]
 pub struct Guard {
     flush: Option<AsyncGuard>,
+    wait_max: Duration,
 }
 
 impl Drop for Guard {
@@ -76,7 +77,7 @@ impl Drop for Guard {
             let _ = done.send(());
         });
         if spawned.is_ok() {
-            let _ = written.recv_timeout(FLUSH_MAX);
+            let _ = written.recv_timeout(self.wait_max);
         }
     }
 }

@@ -194,6 +194,18 @@ fn the_guard_flushes_and_later_lines_do_no_harm() {
 }
 
 #[test]
+fn the_end_does_not_wait_for_a_reader_that_stopped() {
+    let (stalled, open) = Stalled::new(Kept::default());
+    let mut started = start_to(&JSON, stalled);
+    started.guard.wait_max = Duration::from_millis(20);
+    for _ in 0..2 * CHANNEL_LINES {
+        info!(started.logger, "request");
+    }
+    drop(started.guard);
+    open.send(()).unwrap();
+}
+
+#[test]
 fn text_is_for_people() {
     let lines = lines(TEXT, |log| {
         let child = log.new(o!("component" => "router"));
