@@ -108,6 +108,12 @@ impl Scheduler {
             return Err(Refusal::NotDegraded { status });
         }
         if agent.is_process() {
+            if !agent.alive
+                && let Some(agent) = self.agents.get_mut(&id)
+            {
+                let detail = String::new();
+                agent.health = Health::Degraded { reason: StatusReason::Restarting, detail };
+            }
             effects.push(Effect::RecoverAgent { agent: id });
             return Ok(());
         }

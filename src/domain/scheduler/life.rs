@@ -123,6 +123,7 @@ impl Scheduler {
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
         let first = agent.dying.is_none();
+        let kill = !actor_gone && failure.cause != PIPE_CLOSED;
         let dying = agent.dying.get_or_insert_with(Dying::default);
         dying.actor_gone |= actor_gone;
         dying.cause.get_or_insert(failure);
@@ -132,6 +133,10 @@ impl Scheduler {
                 agent.health = Health::Degraded { reason: StatusReason::Failed, detail };
             }
             self.idle.remove(id);
+        }
+        // A worker that closed its pipe is about to end by itself: a kill would hide how. An actor
+        // that ends takes its tree along.
+        if kill {
             effects.push(Effect::KillTree { agent: id, incarnation });
         }
         self.end_life_if_over(id, now, effects);
