@@ -299,6 +299,13 @@ impl Agent {
         here && self.health == Health::Fit && self.run.is_none() && self.leaving.is_none()
     }
 
+    /// Takes a fit agent out of service; why in words comes later.
+    pub(super) fn degrade_if_fit(&mut self, reason: StatusReason) {
+        if self.health == Health::Fit {
+            self.health = Health::Degraded { reason, detail: String::new() };
+        }
+    }
+
     /// Whether a process stands behind it.
     #[must_use]
     pub(super) const fn is_process(&self) -> bool {

@@ -127,10 +127,7 @@ impl Scheduler {
         dying.actor_gone |= actor_gone;
         dying.cause.get_or_insert(failure);
         if first {
-            if agent.health == Health::Fit {
-                let detail = String::new();
-                agent.health = Health::Degraded { reason: StatusReason::Failed, detail };
-            }
+            agent.degrade_if_fit(StatusReason::Failed);
             self.idle.remove(id);
             effects.push(Effect::KillTree { agent: id, incarnation });
         }
@@ -148,6 +145,7 @@ impl Scheduler {
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
         agent.dying.get_or_insert_with(Dying::default).tree_gone = Some(exit);
+        agent.degrade_if_fit(StatusReason::Failed);
         self.idle.remove(id);
         self.end_life_if_over(id, now, effects);
     }
