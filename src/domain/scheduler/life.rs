@@ -232,13 +232,12 @@ impl Scheduler {
     ) {
         let Some(agent) = self.agents.get(&id) else { return };
         let Some(run) = &agent.run else { return };
-        let (seq, task_id) = (run.task, run.task_id);
-        let failed_by_client = matches!(run.ending, Some(Ending::FailedByClient(_)));
+        let seq = run.task;
         let end = match &run.ending {
             Some(Ending::Cancelled) => None,
             Some(Ending::TimedOut) => Some(AttemptEnd::TimedOut(None)),
             Some(Ending::Stopped) => Some(stopped()),
-            Some(Ending::FailedByClient(_)) | None => Some(AttemptEnd::AgentFailed(failure)),
+            Some(Ending::FailedByClient) | None => Some(AttemptEnd::AgentFailed(failure)),
         };
         if overlap_possible
             && let Some(record) = self.tasks.get_mut(&seq).and_then(|task| task.attempts.last_mut())
@@ -249,11 +248,6 @@ impl Scheduler {
             self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
         }
         self.run_over(id, now, effects);
-        if failed_by_client {
-            effects.push(Effect::FailedOver { agent: id, task_id: Some(task_id) });
-        } else {
-            effects.push(Effect::FailedOver { agent: id, task_id: None });
-        }
     }
 }
 
