@@ -47,10 +47,9 @@ impl Scheduler {
             let dying = agent.dying.get_or_insert_with(Dying::default);
             dying.pardoned = true;
             dying.cause.get_or_insert_with(|| failure.clone());
-            if let Some(run) = &mut agent.run
-                && run.ending != Some(Ending::Cancelled)
-            {
-                run.ending = Some(Ending::FailedByClient(failure.detail));
+            if let Some(run) = &mut agent.run {
+                run.failed_by_client = true;
+                run.ending.get_or_insert(Ending::FailedByClient);
             }
             let has_run = agent.run.is_some();
             effects.push(Effect::KillTree { agent: id, incarnation });
