@@ -3,7 +3,7 @@
 use super::end::AttemptEnd;
 use super::report::stopped;
 use super::{Closing, Jitter, Scheduler};
-use crate::domain::agent::{Ending, Leaving};
+use crate::domain::agent::{Ending, Health, Leaving, StatusReason};
 use crate::domain::effect::{Effect, Event, PoolClosed};
 use crate::domain::ids::AgentId;
 use crate::domain::refusal::Refusal;
@@ -79,7 +79,9 @@ impl Scheduler {
             self.timers.clear(until_us, Timer::Leave(id));
         }
         agent.leaving = Some(Leaving { until_us: None });
-        if agent.is_process() && agent.alive {
+        let unkillable =
+            matches!(agent.health, Health::Degraded { reason: StatusReason::Unkillable, .. });
+        if agent.is_process() && agent.alive && !unkillable {
             let incarnation = agent.incarnation;
             effects.push(Effect::StopAgent { agent: id, incarnation });
         } else if agent.run.is_none() {

@@ -168,7 +168,7 @@ impl Scheduler {
         effects.push(Effect::AgentSettled { agent: id });
         self.status_changed(id, effects);
         if self.agents.get(&id).is_some_and(|agent| agent.leaving.is_some()) {
-            self.forget_agent(id, effects);
+            self.leave_without_run(id, effects);
         }
         self.dispatch(now, effects);
     }
