@@ -53,8 +53,8 @@ impl Scheduler {
     /// Stops the run of a leaving agent now.
     pub(super) fn stop_run(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        if let Some(leaving) = &mut agent.leaving {
-            leaving.until_us = None;
+        if let Some(until_us) = agent.leaving.as_mut().and_then(|leaving| leaving.until_us.take()) {
+            self.timers.clear(until_us, Timer::Leave(id));
         }
         let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
         let Some(run) = &mut agent.run else { return };

@@ -1,5 +1,6 @@
 //! The rules of the pool as scenarios, and storms of events under which they must hold.
 
 mod invariants;
+mod leaving;
 mod over;
 mod world;
