@@ -1,0 +1,17 @@
+//! External agents and their leases: rule 3.
+
+use super::world::{World, seconds};
+use crate::domain::TaskType::General;
+
+#[test]
+fn a_lease_that_ends_after_the_time_out_changes_nothing_about_the_time_out() {
+    let mut world = World::new();
+    world.join_leased("eve", 10);
+    world.heartbeat("eve").unwrap();
+    world.submit_with("t1", General, |spec| spec.timeout_us = Some(seconds(8.0))).unwrap();
+    world.pass(9.0);
+    world.expect("t1", "in_progress on eve, attempt 1");
+    world.pass(1.0);
+    world.expect("t1", "pending: excluded_everywhere, attempt 1, failures 1, excludes eve");
+    world.expect_attempts("t1", "timed_out on eve");
+}
