@@ -4,4 +4,5 @@ mod invariants;
 mod leases;
 mod leaving;
 mod over;
+mod results;
 mod world;
