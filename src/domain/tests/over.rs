@@ -89,3 +89,24 @@ fn an_unkillable_agent_can_be_removed_and_does_not_hold_up_the_end_of_the_pool()
     world.expect_agent("bert", "gone");
     assert_eq!(world.wanted(|effect| matches!(effect, Effect::PoolClosed(_))), 1);
 }
+
+#[test]
+fn failing_an_agent_is_no_death_that_counts_but_does_not_pardon_one_that_was_under_way() {
+    let counts = |world: &World| {
+        let ended = world.effects.iter().find_map(|effect| match effect {
+            Effect::AgentLost { ended, .. } => Some(ended.counts),
+            _ => None,
+        });
+        ended.expect("a life ended")
+    };
+    let mut world = World::with_agents(["anna"]);
+    world.fail("anna").unwrap();
+    assert!(!counts(&world));
+    world.restart("anna");
+
+    world.deaths = Deaths::ByHand;
+    world.actor_gone("anna");
+    world.fail("anna").unwrap();
+    world.tree_gone("anna");
+    assert!(counts(&world), "it died by itself");
+}
