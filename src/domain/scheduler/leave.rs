@@ -138,6 +138,14 @@ impl Scheduler {
         self.close_pool_if_empty(effects);
     }
 
+    /// Sends an agent away that comes while the pool is shut down; whether it is.
+    pub(super) fn join_closing_pool(&mut self, id: AgentId, effects: &mut Vec<Effect>) -> bool {
+        let Some(closing) = &mut self.closing else { return false };
+        closing.stopped += 1;
+        self.leave_without_run(id, effects);
+        true
+    }
+
     fn close_pool_if_empty(&mut self, effects: &mut Vec<Effect>) {
         if !self.agents.is_empty() {
             return;

@@ -54,3 +54,22 @@ fn a_discarding_shutdown_cancels_whatever_comes_back_while_it_goes_on() {
         Err(Refusal::AlreadyFinished { status: TaskStatus::Cancelled, finished_by: None })
     );
 }
+
+#[test]
+fn an_agent_that_comes_while_the_pool_is_shut_down_leaves_with_it() {
+    let mut world = World::with_agents(["anna"]);
+    world.submit("t1", General).unwrap();
+    world.deaths = Deaths::ByHand;
+    world.close_pool(0, false);
+    world.join("eve");
+    world.expect_agent("eve", "gone");
+    world.spawn("bert");
+    world.expect("t1", "in_progress on anna, attempt 1");
+    for who in ["bert", "anna"] {
+        world.actor_gone(who);
+        world.tree_gone(who);
+    }
+    world.expect("t1", "pending: pool_empty, attempt 1");
+    let expected = PoolClosed { agents_stopped: 3, tasks_requeued: 1, tasks_pending: 1 };
+    assert_eq!(closed(&world), expected);
+}
