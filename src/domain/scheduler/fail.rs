@@ -62,6 +62,9 @@ impl Scheduler {
         if let Some(until_us) = agent.lease.until_us.take() {
             self.timers.clear(until_us, Timer::Lease(id));
         }
+        if agent.lease.open_calls > 0 {
+            effects.push(Effect::Wake { agent: id });
+        }
         let incarnation = agent.incarnation;
         let run = agent.run.as_ref().map(|run| (run.task, run.task_id, run.ending.clone()));
         let failed = Event::AgentFailed { agent: id, incarnation, failure: failure.clone() };

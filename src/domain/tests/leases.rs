@@ -2,6 +2,7 @@
 
 use super::world::{World, seconds};
 use crate::domain::TaskType::General;
+use crate::domain::{Effect, Refusal};
 
 #[test]
 fn a_lease_that_ends_after_the_time_out_changes_nothing_about_the_time_out() {
@@ -14,4 +15,19 @@ fn a_lease_that_ends_after_the_time_out_changes_nothing_about_the_time_out() {
     world.pass(1.0);
     world.expect("t1", "pending: excluded_everywhere, attempt 1, failures 1, excludes eve");
     world.expect_attempts("t1", "timed_out on eve");
+}
+
+#[test]
+fn an_open_call_of_an_agent_that_is_failed_or_removed_hears_of_it() {
+    let woken = |effect: &Effect| matches!(effect, Effect::Wake { .. });
+    let mut world = World::new();
+    world.join_leased("eve", 10);
+    assert_eq!(world.fetch("eve"), Ok(None));
+    world.call_opened("eve");
+    world.fail("eve").unwrap();
+    assert_eq!(world.wanted(woken), 1);
+    assert_eq!(world.fetch("eve"), Err(Refusal::AgentFailed));
+    world.remove("eve", 0).unwrap();
+    assert_eq!(world.wanted(woken), 1);
+    assert_eq!(world.fetch("eve"), Err(Refusal::AgentNotFound));
 }
