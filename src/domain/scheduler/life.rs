@@ -212,7 +212,7 @@ impl Scheduler {
             let reason = StatusReason::Failed;
             agent.health = Health::Degraded { reason, detail: cause.detail.clone() };
         }
-        if !leaving {
+        if !(leaving || self.stopping) {
             let failure = cause.clone();
             let failed = Event::AgentFailed { agent: id, incarnation, failure };
             effects.push(Effect::Event(failed));
@@ -220,13 +220,14 @@ impl Scheduler {
         self.close_lost_run(id, cause.clone(), false, now, effects);
         if leaving {
             self.forget_agent(id, effects);
-        } else {
+        } else if !self.stopping {
             let counts = !(by_order || pardoned);
             let ended = LifeEnded { incarnation, exit, cause, counts };
             self.status_changed(id, effects);
             effects.push(Effect::AgentSettled { agent: id });
             effects.push(Effect::AgentLost { agent: id, ended });
         }
+        self.say_when_stopped(effects);
         self.dispatch(now, effects);
     }
 
