@@ -7,4 +7,6 @@
 //! the codes of [`exit`] is the verified end of a whole process tree.
 
 pub mod exit;
+pub mod frames;
 pub mod proc;
+pub mod protocol;
