@@ -1,8 +1,31 @@
 //! Arguments and exit codes.
 
+mod launch;
+
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A coordination daemon for pools of AI worker agents on one machine.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// The parent of one worker; started by the daemon.
+    #[command(hide = true)]
+    Launch(launch::Arguments),
+}
 
 /// Runs the program with the arguments of this process.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    match Arguments::parse().command {
+        Some(Subcommands::Launch(arguments)) => launch::run(&arguments),
+        // The daemon itself is not built yet.
+        None => ExitCode::SUCCESS,
+    }
 }

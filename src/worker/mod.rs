@@ -6,7 +6,11 @@
 //! worker leaves behind and ends only when all of it is gone. So the end of a launcher with one of
 //! the codes of [`exit`] is the verified end of a whole process tree.
 
+pub mod environment;
 pub mod exit;
 pub mod frames;
+pub mod launcher;
 pub mod proc;
 pub mod protocol;
+
+mod tree;
