@@ -1,6 +1,7 @@
 //! Arguments and exit codes.
 
 mod launch;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -19,12 +20,15 @@ enum Subcommands {
     /// The parent of one worker; started by the daemon.
     #[command(hide = true)]
     Launch(launch::Arguments),
+    /// The built-in worker; started by the daemon.
+    Worker(worker::Arguments),
 }
 
 /// Runs the program with the arguments of this process.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Some(Subcommands::Launch(arguments)) => launch::run(&arguments),
+        Some(Subcommands::Worker(arguments)) => worker::run(&arguments),
         // The daemon itself is not built yet.
         None => ExitCode::SUCCESS,
     }

@@ -6,6 +6,7 @@
 //! worker leaves behind and ends only when all of it is gone. So the end of a launcher with one of
 //! the codes of [`exit`] is the verified end of a whole process tree.
 
+pub mod builtin;
 pub mod environment;
 pub mod exit;
 pub mod frames;
@@ -13,4 +14,5 @@ pub mod launcher;
 pub mod proc;
 pub mod protocol;
 
+mod builtin_actions;
 mod tree;
