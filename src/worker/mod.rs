@@ -13,6 +13,10 @@ pub mod frames;
 pub mod launcher;
 pub mod proc;
 pub mod protocol;
+pub mod spawner;
 
 mod builtin_actions;
+mod spawner_thread;
+mod sweep;
 mod tree;
+mod workdir;
