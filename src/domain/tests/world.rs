@@ -345,7 +345,7 @@ impl World {
     }
 
     pub(super) fn stop_process_runs(&mut self) {
-        self.call(|s, now, fx| s.stop_process_runs(now, fx));
+        self.call(|s, now, fx| s.stop_processes(now, fx));
     }
 
     pub(super) fn heartbeat(&mut self, who: &str) -> Result<Heartbeat, Refusal> {
