@@ -1,1 +1,28 @@
-//! The `http` room.
+//! HTTP in and out: takes requests in, parses them into the types of the domain, asks the pool,
+//! and shows its answers. Nothing here decides anything about tasks.
+//!
+//! A handler is a few lines: it gets a [`call::Call`], parses its body or query, asks the handle
+//! of the pool and shows the answer. What can go wrong is a [`problem::Problem`]; [`around`] gives
+//! every answer its trace and every request its log line.
+
+mod agent_show;
+mod agents;
+mod answer;
+mod around;
+mod body;
+mod call;
+mod external;
+mod fields;
+mod health;
+mod pool;
+mod problem;
+mod query;
+mod reports;
+mod routes;
+mod server;
+mod task_show;
+mod tasks;
+mod trace;
+mod wellformed;
+
+pub use server::{HttpSettings, server};
