@@ -125,8 +125,8 @@ pub(super) enum Ending {
     Cancelled,
     /// It took too long.
     TimedOut,
-    /// A client failed its agent, with this reason.
-    FailedByClient(String),
+    /// A client failed its agent.
+    FailedByClient,
     /// Its agent leaves, or the daemon stops.
     Stopped,
 }
@@ -138,7 +138,7 @@ impl Ending {
         match self {
             Self::Cancelled => "cancelled",
             Self::TimedOut => "timed_out",
-            Self::FailedByClient(_) => "agent_failed",
+            Self::FailedByClient => "agent_failed",
             Self::Stopped => "interrupted",
         }
     }
@@ -160,6 +160,8 @@ pub(super) struct Run {
     pub deadline_us: u64,
     /// Why it is being ended early, if it is.
     pub ending: Option<Ending>,
+    /// Whether a client that failed its agent waits for its end.
+    pub failed_by_client: bool,
     /// Until when an external agent may still answer after its cancel or time-out.
     pub grace_us: Option<u64>,
 }
@@ -297,6 +299,13 @@ impl Agent {
             AgentKind::External { lease_us: None } | AgentKind::Process => true,
         };
         here && self.health == Health::Fit && self.run.is_none() && self.leaving.is_none()
+    }
+
+    /// Takes a fit agent out of service; why in words comes later.
+    pub(super) fn degrade_if_fit(&mut self, reason: StatusReason) {
+        if self.health == Health::Fit {
+            self.health = Health::Degraded { reason, detail: String::new() };
+        }
     }
 
     /// Whether a process stands behind it.

@@ -112,3 +112,11 @@ impl IdleAgents {
         self.by_time.iter().filter(move |(types, _)| types.contains(kind)).map(|(_, lane)| lane)
     }
 }
+
+#[cfg(test)]
+impl IdleAgents {
+    /// Every idle agent and since when it is.
+    pub(super) fn all(&self) -> impl Iterator<Item = (AgentId, u64)> {
+        self.entries.iter().map(|(&agent, entry)| (agent, entry.since_us))
+    }
+}

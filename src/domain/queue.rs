@@ -167,3 +167,30 @@ impl Queue {
         self.order.values().flatten().copied()
     }
 }
+
+#[cfg(test)]
+impl Queue {
+    /// Every offered task with its type and the agents that it excludes.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (TaskType, Vec<AgentId>, Place)> {
+        TaskType::ALL.into_iter().flat_map(|kind| {
+            let lanes = &self.ready[kind.index()];
+            let open = lanes.open.iter().map(move |&place| (kind, Vec::new(), place));
+            let fenced = lanes.fenced.iter().flat_map(move |(exclusions, lane)| {
+                lane.iter().map(move |&place| (kind, exclusions.to_vec(), place))
+            });
+            open.chain(fenced)
+        })
+    }
+
+    /// Panics unless the heads are the first tasks of the lanes and no lane is empty.
+    pub(super) fn check_heads(&self) {
+        for lanes in &self.ready {
+            let first = |(exclusions, lane): (&Exclusions, &BTreeSet<Place>)| {
+                let head = lane.first().copied();
+                (head.expect("an empty lane was left behind"), Arc::clone(exclusions))
+            };
+            let expected: BTreeMap<_, _> = lanes.fenced.iter().map(first).collect();
+            assert_eq!(lanes.heads, expected, "the heads are not the first tasks of the lanes");
+        }
+    }
+}

@@ -59,3 +59,11 @@ impl Timers {
         })
     }
 }
+
+#[cfg(test)]
+impl Timers {
+    /// Every deadline, the next first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, Timer)> {
+        self.due.iter().copied()
+    }
+}

@@ -1,7 +1,7 @@
 //! Agents as the API shows them.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::Serialize as SerializeDerive;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
 use super::answer;

@@ -26,11 +26,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) const fn new(
-        pool: PoolHandle,
-        settings: HttpSettings,
-        bounds: Arc<Bounds>,
-    ) -> Self {
+    pub(super) const fn new(pool: PoolHandle, settings: HttpSettings, bounds: Arc<Bounds>) -> Self {
         Self { pool, settings, bounds }
     }
 }

@@ -31,11 +31,7 @@ pub(super) fn missing(name: &str, allowed: impl fmt::Display) -> Problem {
 }
 
 /// An integer of `range`. As in JSON Schema, `4.0` is one.
-pub(super) fn integer(
-    name: &str,
-    text: &str,
-    range: RangeInclusive<i64>,
-) -> Result<i64, Problem> {
+pub(super) fn integer(name: &str, text: &str, range: RangeInclusive<i64>) -> Result<i64, Problem> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < EXACT_FLOAT;
     let number = text.parse().ok().or_else(|| {
         let float = text.parse().ok().filter(whole);

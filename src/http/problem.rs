@@ -90,9 +90,7 @@ impl Code {
             Self::BodyUnreadable => {
                 ("body_unreadable", S::BAD_REQUEST, "The body could not be read")
             }
-            Self::BodyTooLarge => {
-                ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large")
-            }
+            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body is no JSON")
             }
@@ -107,9 +105,7 @@ impl Code {
             Self::PoolClosing => ("pool_closing", S::CONFLICT, "The pool is being shut down"),
             Self::AlreadyFinished => ("already_finished", S::CONFLICT, "The task has ended"),
             Self::StaleAttempt => ("stale_attempt", S::CONFLICT, "The attempt has ended"),
-            Self::AttemptRequired => {
-                ("attempt_required", S::CONFLICT, "The attempt must be named")
-            }
+            Self::AttemptRequired => ("attempt_required", S::CONFLICT, "The attempt must be named"),
             Self::NotRunning => ("not_running", S::CONFLICT, "No agent has the task"),
             Self::NotExternal => ("not_external", S::CONFLICT, "Only for external agents"),
             Self::StaleIncarnation => {
@@ -122,9 +118,7 @@ impl Code {
             Self::NotReady => ("not_ready", S::SERVICE_UNAVAILABLE, "The pool cannot do work"),
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "The pool is not there"),
             Self::NoAnswer => ("no_answer", S::GATEWAY_TIMEOUT, "No answer came in time"),
-            Self::Internal => {
-                ("internal", S::INTERNAL_SERVER_ERROR, "The daemon made a mistake")
-            }
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "The daemon made a mistake"),
         }
     }
 
@@ -310,5 +304,67 @@ impl From<CallError> for Problem {
             CallError::NoAnswer(_) => Self::new(Code::NoAnswer, error.to_string()),
             CallError::Down => Self::new(Code::Unavailable, error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{Incarnation, TaskStatus};
+
+    fn shown(problem: &Problem) -> Value {
+        let trace = TraceId::parse("t-1").unwrap();
+        serde_json::to_value(Shown { problem, trace: &trace }).unwrap()
+    }
+
+    #[test]
+    fn every_code_has_a_name_and_a_title_of_its_own() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.row().0).collect();
+        let titles: BTreeSet<_> = Code::ALL.iter().map(|code| code.row().2).collect();
+        assert_eq!((names.len(), titles.len()), (Code::ALL.len(), Code::ALL.len()));
+    }
+
+    #[test]
+    fn every_429_and_503_says_when_to_try_again() {
+        for code in Code::ALL {
+            let status = code.row().1.as_u16();
+            let problem = Problem::new(code, "");
+            assert_eq!(problem.retry_after_s.is_some(), matches!(status, 429 | 503), "{code:?}");
+            assert_eq!(problem.status_code(), status);
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_a_program_needs() {
+        let refusal = Refusal::AlreadyFinished {
+            status: TaskStatus::Completed,
+            finished_by: Some(Attempt::new(2)),
+        };
+        let body = shown(&CallError::Refused(refusal).into());
+        assert_eq!(body["code"], "already_finished");
+        assert_eq!(body["type"], "urn:daedalus:problem:already_finished");
+        assert_eq!(body["status"], 409);
+        assert_eq!(body["task_status"], "completed");
+        assert_eq!(body["finished_by_attempt"], 2);
+        assert_eq!(body["trace_id"], "t-1");
+
+        let (given, current) = (Incarnation::new(1), Incarnation::new(3));
+        let body = shown(&Refusal::StaleIncarnation { given, current }.into());
+        assert_eq!(body["current_incarnation"], 3);
+
+        let full = Problem::from(Refusal::QueueFull { max_depth: 7, retry_after_s: 33 });
+        assert_eq!(full.retry_after_s, Some(33));
+        assert_eq!(shown(&full)["max_depth"], 7);
+    }
+
+    #[test]
+    fn a_call_without_an_answer_says_so() {
+        let late = Problem::from(CallError::NoAnswer(Duration::from_millis(10)));
+        assert_eq!((late.code(), late.status_code().as_u16()), (Code::NoAnswer, 504));
+        let down = Problem::from(CallError::Down);
+        assert_eq!((down.code(), down.status_code().as_u16()), (Code::Unavailable, 503));
     }
 }

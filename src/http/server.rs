@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, Service};
 use actix_web::{App, HttpServer};
-use slog::{Logger, o};
+use slog::Logger;
 
 use super::around::Around;
 use super::call::{Bounds, Room};
@@ -50,7 +50,6 @@ pub fn server(
     log: Logger,
 ) -> io::Result<Server> {
     let workers = if workers == 0 { available_parallelism()?.get() } else { workers };
-    let log = log.new(o!("component" => "http"));
     let bounds = Arc::new(Bounds::new(settings.max_in_flight));
     let server = HttpServer::new(move || {
         let room = Room::new(handle.clone(), settings.clone(), Arc::clone(&bounds));

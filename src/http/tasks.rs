@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
 use crate::domain::{
     AgentId, ListQuery, Preference, Priority, Report, Seq, TaskError, TaskId, TaskSpec, TaskStatus,
-    TaskType, TraceId,
+    TraceId,
 };
 
 /// How long a call may wait, in seconds.
@@ -45,9 +45,9 @@ struct SubmitBody<'a> {
 impl SubmitBody<'_> {
     fn parse(&self, trace: TraceId) -> Result<TaskSpec, Problem> {
         let kind = self.task_type.map(|kind| task_type("task_type", &string("task_type", kind)?));
-        let priority = self.priority.map(|priority| {
-            integer("priority", priority.get(), Priority::MIN..=Priority::MAX)
-        });
+        let priority = self
+            .priority
+            .map(|priority| integer("priority", priority.get(), Priority::MIN..=Priority::MAX));
         let preferred = self.preferred_agent_id.map(|id| {
             let id = string("preferred_agent_id", id)?;
             Ok::<_, Problem>(AgentId::parse(&id).ok_or(Preference::Unknown))

@@ -12,10 +12,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The trace of a request: that of `traceparent`, else that of `X-Trace-Id`, else a new one. One
 /// that is not of its form counts as absent.
 pub(super) fn trace_of(headers: &HeaderMap) -> TraceId {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let given = text(&TRACEPARENT)
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let given = text(TRACEPARENT)
         .and_then(of_traceparent)
-        .or_else(|| text(&X_TRACE_ID).and_then(TraceId::parse));
+        .or_else(|| text(X_TRACE_ID).and_then(TraceId::parse));
     given.unwrap_or_else(|| TraceId::from_uuid(Uuid::new_v4()))
 }
 
@@ -45,9 +45,9 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn trace(headers: &[(HeaderName, &str)]) -> String {
-        let pairs = headers.iter().map(|(name, value)| {
-            (name.clone(), HeaderValue::from_str(value).unwrap())
-        });
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()));
         trace_of(&pairs.collect()).to_string()
     }
 

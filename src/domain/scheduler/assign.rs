@@ -88,6 +88,7 @@ impl Scheduler {
             started: false,
             deadline_us,
             ending: None,
+            failed_by_client: false,
             grace_us: None,
         });
         agent.stats.contexts += 1;

@@ -47,10 +47,9 @@ impl Scheduler {
             let dying = agent.dying.get_or_insert_with(Dying::default);
             dying.pardoned = true;
             dying.cause.get_or_insert_with(|| failure.clone());
-            if let Some(run) = &mut agent.run
-                && run.ending != Some(Ending::Cancelled)
-            {
-                run.ending = Some(Ending::FailedByClient(failure.detail));
+            if let Some(run) = &mut agent.run {
+                run.failed_by_client = true;
+                run.ending.get_or_insert(Ending::FailedByClient);
             }
             let has_run = agent.run.is_some();
             effects.push(Effect::KillTree { agent: id, incarnation });
@@ -108,6 +107,12 @@ impl Scheduler {
             return Err(Refusal::NotDegraded { status });
         }
         if agent.is_process() {
+            if !agent.alive
+                && let Some(agent) = self.agents.get_mut(&id)
+            {
+                let detail = String::new();
+                agent.health = Health::Degraded { reason: StatusReason::Restarting, detail };
+            }
             effects.push(Effect::RecoverAgent { agent: id });
             return Ok(());
         }

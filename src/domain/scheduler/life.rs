@@ -123,15 +123,17 @@ impl Scheduler {
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
         let first = agent.dying.is_none();
+        let kill = !actor_gone && failure.cause != PIPE_CLOSED;
         let dying = agent.dying.get_or_insert_with(Dying::default);
         dying.actor_gone |= actor_gone;
         dying.cause.get_or_insert(failure);
         if first {
-            if agent.health == Health::Fit {
-                let detail = String::new();
-                agent.health = Health::Degraded { reason: StatusReason::Failed, detail };
-            }
+            agent.degrade_if_fit(StatusReason::Failed);
             self.idle.remove(id);
+        }
+        // A worker that closed its pipe is about to end by itself: a kill would hide how. An actor
+        // that ends takes its tree along.
+        if kill {
             effects.push(Effect::KillTree { agent: id, incarnation });
         }
         self.end_life_if_over(id, now, effects);
@@ -148,6 +150,7 @@ impl Scheduler {
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
         agent.dying.get_or_insert_with(Dying::default).tree_gone = Some(exit);
+        agent.degrade_if_fit(StatusReason::Failed);
         self.idle.remove(id);
         self.end_life_if_over(id, now, effects);
     }
@@ -234,13 +237,12 @@ impl Scheduler {
     ) {
         let Some(agent) = self.agents.get(&id) else { return };
         let Some(run) = &agent.run else { return };
-        let (seq, task_id) = (run.task, run.task_id);
-        let failed_by_client = matches!(run.ending, Some(Ending::FailedByClient(_)));
+        let seq = run.task;
         let end = match &run.ending {
             Some(Ending::Cancelled) => None,
             Some(Ending::TimedOut) => Some(AttemptEnd::TimedOut(None)),
             Some(Ending::Stopped) => Some(stopped()),
-            Some(Ending::FailedByClient(_)) | None => Some(AttemptEnd::AgentFailed(failure)),
+            Some(Ending::FailedByClient) | None => Some(AttemptEnd::AgentFailed(failure)),
         };
         if overlap_possible
             && let Some(record) = self.tasks.get_mut(&seq).and_then(|task| task.attempts.last_mut())
@@ -251,11 +253,6 @@ impl Scheduler {
             self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
         }
         self.run_over(id, now, effects);
-        if failed_by_client {
-            effects.push(Effect::FailedOver { agent: id, task_id: Some(task_id) });
-        } else {
-            effects.push(Effect::FailedOver { agent: id, task_id: None });
-        }
     }
 }
 

@@ -11,6 +11,8 @@ mod drain;
 mod end;
 mod external;
 mod fail;
+#[cfg(test)]
+mod inspect;
 mod leave;
 mod life;
 mod list;
@@ -38,6 +40,8 @@ use super::timers::Timers;
 
 pub use external::Heartbeat;
 pub use fail::Failing;
+#[cfg(test)]
+pub(super) use inspect::Inside;
 pub use life::PIPE_CLOSED;
 pub use list::{ListQuery, TaskPage};
 pub use submit::Accepted;

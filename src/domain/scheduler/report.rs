@@ -2,11 +2,11 @@
 
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
-use crate::domain::agent::Ending;
+use crate::domain::agent::{Agent, Ending, Run};
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::report::{Report, TaskError};
-use crate::domain::task::Failure;
+use crate::domain::task::{Failure, Outcome};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -76,10 +76,11 @@ impl Scheduler {
         let Some(run) = self.agents.get(&agent_id).and_then(|agent| agent.run.as_ref()) else {
             return;
         };
+        if run.failed_by_client {
+            return; // its process is being killed because a client does not trust it
+        }
         let seq = run.task;
         let end = match (&run.ending, report) {
-            // Its process is being killed because a client does not trust it.
-            (Some(Ending::FailedByClient(_)), _) => return,
             (Some(Ending::Cancelled), _) => None,
             (_, Report::Completed { result, usage }) => {
                 Some(AttemptEnd::Completed { result, usage })
@@ -90,7 +91,7 @@ impl Scheduler {
             ) => Some(AttemptEnd::TimedOut(usage)),
             (_, Report::Failed { error, usage }) => Some(AttemptEnd::Failed { error, usage }),
             (Some(Ending::Stopped), Report::Cancelled { .. }) => Some(stopped()),
-            (None, Report::Cancelled { usage }) => {
+            (None | Some(Ending::FailedByClient), Report::Cancelled { usage }) => {
                 let message = "the worker cancelled the attempt although nobody asked".to_owned();
                 let error =
                     TaskError { code: "cancelled_by_worker".to_owned(), message, retryable: true };
@@ -117,6 +118,13 @@ impl Scheduler {
         run.is_some_and(|run| run.task_id == task_id && run.attempt == attempt)
     }
 
+    /// Whether the run cost its agent a task that goes on elsewhere or was given up.
+    fn was_taken_away(&self, run: &Run) -> bool {
+        let last = self.tasks.get(&run.task).and_then(|task| task.attempts.last());
+        let end = last.and_then(|record| record.end.as_ref());
+        end.is_some_and(|end| !matches!(end.outcome, Outcome::Completed | Outcome::Cancelled))
+    }
+
     /// The agent's run is over: nothing of it can act any more. The agent is free again, or goes
     /// on with leaving.
     pub(super) fn run_over(&mut self, agent_id: AgentId, now: Now, effects: &mut Vec<Effect>) {
@@ -128,7 +136,11 @@ impl Scheduler {
             self.timers.clear(grace_us, Timer::Grace(agent_id));
         }
         let leaving = agent.leaving.is_some();
-        if agent.is_process() {
+        if run.failed_by_client {
+            let task_id = self.was_taken_away(&run).then_some(run.task_id);
+            effects.push(Effect::FailedOver { agent: agent_id, task_id });
+        }
+        if self.agents.get(&agent_id).is_some_and(Agent::is_process) {
             self.process_runs -= 1;
             self.say_when_drained(effects);
         }

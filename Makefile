@@ -1,0 +1,90 @@
+# The few commands of this project; `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+VENV := python/.venv
+VENV_DONE := $(VENV)/.done
+LOCKS := python/requirements.lock python/requirements-test.lock
+PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
+# What is appended to the command of `make run`.
+RUN_ARGS ?=
+
+# $(call need,package,why): installs a Debian package as root, else says what is missing.
+define need
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "$(2): installing $(1)"
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+else
+	echo "$(2): install $(1) (as root: apt-get update && apt-get install -y $(1))" >&2
+	exit 1
+fi
+endef
+
+.PHONY: help
+help: ## Lists the commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: setup ## Builds the daemon and starts it with smolagents workers; RUN_ARGS is appended.
+	@cargo build --release --locked
+	exec $(VENV)/bin/python -m daedalus.main_job --daemon $(TARGET)/release/daedalus \
+		--config config/smolagents.toml $(RUN_ARGS)
+
+.PHONY: test
+test: check setup ## Runs the checks and every test.
+	@cargo test --locked
+	DAEDALUS_BIN=$(TARGET)/debug/daedalus $(VENV)/bin/python -m pytest python
+
+.PHONY: check
+check: linker ## Checks form, lints, documentation and licences.
+	@cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	if command -v cargo-deny >/dev/null; then
+		cargo deny --locked check bans licenses sources
+	else
+		echo "cargo-deny is not installed: licences and sources of the dependencies are not checked"
+	fi
+
+.PHONY: bench
+bench: setup ## Runs each benchmark beside its baseline.
+	@cargo build --release --locked
+	for bench in benches/*.rs; do
+		[ -e "$$bench" ] || continue
+		cargo bench --locked --bench "$$(basename "$$bench" .rs)"
+	done
+
+.PHONY: clean
+clean: ## Removes what was built.
+	@cargo clean
+	rm -rf $(VENV) python/*.egg-info python/src/*.egg-info python/build python/dist .pytest_cache python/.pytest_cache
+
+# Private steps.
+
+.PHONY: setup
+setup: linker $(VENV_DONE)
+
+.PHONY: linker
+linker:
+	@command -v cc >/dev/null && exit 0
+	$(call need,gcc libc6-dev,there is no C linker)
+
+$(VENV_DONE): $(LOCKS) python/pyproject.toml
+	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then
+		$(call need,python3-venv,$(PYTHON) cannot make a virtual environment)
+	fi
+	echo "making $(VENV)"
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes $(LOCKS:%=-r %)
+	$(PIP) install --no-deps --no-build-isolation -e python
+	touch $@

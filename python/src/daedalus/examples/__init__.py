@@ -1,0 +1,10 @@
+"""Example texts, written for this project, that the main job works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def texts_folder() -> Path:
+    """Where the texts are."""
+    return Path(__file__).resolve().parent / "texts"

@@ -1,0 +1,1 @@
+"""Starts a daemon, gives its agents a batch of real work, and shows what became of it."""

@@ -1,0 +1,46 @@
+"""The real session with agents that take a fraction of a millisecond: for what happens around completion."""
+
+import os
+import random
+import sys
+import time
+
+from daedalus.worker import exits
+from daedalus.worker.session import Session
+from daedalus.worker.wire import Wire, take_descriptors
+
+
+class FastAgent:
+    """Works for a moment, in small pieces, as an agent does between its steps."""
+
+    tools: dict = {}
+
+    def run(self, prompt, additional_args=None, max_steps=None):
+        until = time.perf_counter() + random.random() * 0.002
+        total = 0
+        while time.perf_counter() < until:
+            total += sum(range(20))
+        return prompt
+
+
+class FastModel:
+    def generate(self):
+        raise NotImplementedError
+
+
+class FastAgents:
+    def model(self):
+        return FastModel()
+
+    def forget_model(self):
+        return None
+
+    def build(self, task_type, on_step):
+        return FastAgent()
+
+
+if __name__ == "__main__":
+    random.seed(7)
+    code = Session(Wire(take_descriptors()), lambda init: FastAgents()).serve()
+    sys.stderr.flush()
+    exits.leave(code)

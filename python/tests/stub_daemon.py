@@ -1,0 +1,101 @@
+"""Plays the daemon towards the main job: the answers of its HTTP interface, and no agents at all.
+
+What it should do wrong comes in `STUB`: `die`, `busy` (the first submit is refused), `fail` (one task fails).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+from typing import Any
+
+AGENTS = [f"agent-{number:08}" for number in range(4)]
+STUB = os.environ.get("STUB", "")
+tasks: dict[str, dict[str, Any]] = {}
+refused = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_args: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        if self.path == "/readyz":
+            self.answer(200, {})
+        elif self.path.startswith("/tasks/"):
+            self.answer(200, tasks[self.path.removeprefix("/tasks/")])
+        else:
+            self.answer(404, {"code": "not_found", "detail": self.path})
+
+    def do_POST(self) -> None:
+        global refused
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if STUB == "busy" and refused < 1:
+            refused += 1
+            self.answer(429, {"code": "queue_full", "detail": "full"}, {"Retry-After": "0"})
+            return
+        number = len(tasks)
+        now, status = time.time(), "failed" if STUB == "fail" and number == 3 else "completed"
+        attempt = {
+            "attempt": 1,
+            "agent_id": AGENTS[number % 4],
+            "decision": {"rule": "longest_idle", "waited_ms": 1.5},
+            "started_at": now,
+            "ended_at": now + 0.02,
+        }
+        tasks[str(number)] = {
+            "task_id": str(number),
+            "task_type": body["task_type"],
+            "status": status,
+            "assigned_agent_id": AGENTS[number % 4],
+            "attempt_count": 1,
+            "attempts": [attempt],
+            "result": number,
+            "error": None if status == "completed" else {"code": "MAX_STEPS"},
+            "usage": {"input_tokens": 10, "output_tokens": 1},
+        }
+        self.answer(200, {"task_id": str(number), "status": "pending"})
+
+    def answer(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def log(**event: Any) -> None:
+    print(json.dumps(event), file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    command, bind = sys.argv[1], sys.argv[sys.argv.index("--bind") + 1]
+    assert command == "serve"
+    log(msg="starting", args=sys.argv[1:])
+    if STUB == "die":
+        log(msg="config_error", detail="the stub was told to die")
+        sys.exit(78)
+    host, _, port = bind.rpartition(":")
+    server = ThreadingHTTPServer((host, int(port)), Handler)
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        log(msg="stopping", signal=signal.Signals(number).name)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    log(msg="listening", addr=f"{host}:{server.server_port}")
+    stopping.wait()
+
+
+if __name__ == "__main__":
+    main()

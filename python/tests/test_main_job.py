@@ -1,0 +1,91 @@
+"""The main job with the real daemon: DAEDALUS_BIN names the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answers import checks
+from fake_openai import COMPLETION_TOKENS, PROMPT_TOKENS, FakeOpenAI, conversation
+
+from daedalus.examples import texts_folder
+
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "smolagents.toml"
+DEADLINE_S = 120
+AGENTS = 4
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Path:
+    """The daemon's program; there is no test of the whole without it, so its absence is a failure."""
+    path = os.environ.get("DAEDALUS_BIN", "")
+    if not Path(path).is_file():
+        pytest.fail(f"DAEDALUS_BIN must be the path of the daedalus program; it is {path!r}")
+    return Path(path).resolve()
+
+
+def run_job(daemon: Path, state_dir: Path, **env: str) -> tuple[str, list[dict[str, Any]]]:
+    """Run the job to its end; returns what it printed and what the daemon said about each task."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
+    command = [sys.executable, "-I", "-m", "daedalus.main_job", "--daemon", str(daemon), "--config", str(CONFIG)]
+    command += ["--state-dir", str(state_dir), "--bind", "127.0.0.1:0", "--exit"]
+    done = subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    log = state_dir / "daemon.log"
+    end = "\n".join(log.read_text().splitlines()[-15:]) if log.exists() else "(no log)"
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{end}"
+    return done.stdout, json.loads((state_dir / "main-job-report.json").read_text())
+
+
+def totals(rows: list[dict[str, Any]]) -> tuple[int, int]:
+    usages = [row["task"]["usage"] for row in rows]
+    return sum(usage["input_tokens"] for usage in usages), sum(usage["output_tokens"] for usage in usages)
+
+
+def test_the_offline_pool(daemon, tmp_path):
+    printed, rows = run_job(daemon, tmp_path / "state")
+    expected = checks(texts_folder())
+    assert {row["name"] for row in rows} == set(expected)
+    for row in rows:
+        task = row["task"]
+        assert task["status"] == "completed"
+        assert expected[row["name"]](task["result"]), (row["name"], task["result"])
+        assert task["usage"]["input_tokens"] > task["usage"]["output_tokens"] > 0
+        assert task["attempts"][-1]["decision"]["rule"]
+        assert task["attempts"][-1]["ended_at"] >= task["attempts"][-1]["started_at"]
+    assert len({row["task"]["assigned_agent_id"] for row in rows}) == AGENTS
+    assert len({row["task"]["task_type"] for row in rows}) >= 3
+    assert f"{len(rows)} of {len(rows)} tasks completed by {AGENTS} agents, {sum(totals(rows))} tokens" in printed
+    assert "daemon ended with exit code 0" in printed
+
+
+def word_counter(request: dict[str, Any]) -> dict[str, Any]:
+    """A model that answers every question with the number of words of the first file in it."""
+    text = conversation(request)
+    path = re.findall(r"'(/[^']+\.txt)'", text.rpartition("New task:\n")[2])[0]
+    if "tools" not in request:
+        return {"text": f"Thought: I count.\n<code>\nfinal_answer(count_words({path!r}))\n</code>"}
+    observed = re.findall(r"Observation:\n(\d+)", text.rpartition("New task:\n")[2])
+    if observed:
+        return {"tool": "final_answer", "arguments": {"answer": int(observed[-1])}}
+    return {"tool": "count_words", "arguments": {"path": path}}
+
+
+def test_a_pool_with_a_provider(daemon, tmp_path):
+    with FakeOpenAI(word_counter) as server:
+        _, rows = run_job(daemon, tmp_path / "state", OPENAI_BASE_URL=server.base, OPENAI_API_KEY="k-pool")
+        assert server.keys == {"Bearer k-pool"}
+        calls = len(server.requests)
+    for row in rows:
+        path = re.findall(r"'(/[^']+\.txt)'", row["prompt"])[0]
+        assert row["task"]["status"] == "completed"
+        assert row["task"]["result"] == len(Path(path).read_text().split())
+        steps = 2 if row["task"]["task_type"] in ("research", "discovery") else 1
+        assert row["task"]["usage"]["input_tokens"] == steps * PROMPT_TOKENS
+    assert totals(rows) == (calls * PROMPT_TOKENS, calls * COMPLETION_TOKENS)
+    assert len({row["task"]["assigned_agent_id"] for row in rows}) == AGENTS

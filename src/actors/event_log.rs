@@ -1,0 +1,142 @@
+//! The log lines of what happened in the pool (events are data until here).
+
+use std::time::Duration;
+
+use slog::{Logger, info, warn};
+
+use super::clock::Clock;
+use crate::domain::{AgentStatus, Event, TaskStatus};
+
+/// A start later than the target is warned of at most so often.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// Writes one line for each event.
+#[derive(Debug)]
+pub(super) struct EventLog {
+    log: Logger,
+    clock: Clock,
+    warned_at_us: Option<u64>,
+}
+
+impl EventLog {
+    pub(super) const fn new(log: Logger, clock: Clock) -> Self {
+        Self { log, clock, warned_at_us: None }
+    }
+
+    /// Writes the line of an event.
+    pub(super) fn write(&mut self, event: &Event) {
+        let log = &self.log;
+        match event {
+            Event::AgentSpawned { agent, kind } => {
+                info!(log, "agent_spawned"; "agent_id" => %agent, "kind" => kind);
+            }
+            Event::AgentRestarted { agent, incarnation } => {
+                info!(log, "agent_restarted";
+                    "agent_id" => %agent, "incarnation" => incarnation.get());
+            }
+            Event::AgentStatusChanged { agent, incarnation, status, reason, detail } => {
+                let reason = reason.map_or("", |reason| reason.name());
+                if *status == AgentStatus::Degraded.name() {
+                    warn!(log, "agent_status_changed";
+                        "agent_id" => %agent, "incarnation" => incarnation.get(),
+                        "status" => status, "reason" => reason, "detail" => detail);
+                } else {
+                    info!(log, "agent_status_changed";
+                        "agent_id" => %agent, "incarnation" => incarnation.get(),
+                        "status" => status);
+                }
+            }
+            Event::AgentFailed { agent, incarnation, failure } => {
+                warn!(log, "agent_failed";
+                    "agent_id" => %agent, "incarnation" => incarnation.get(),
+                    "cause" => &failure.cause, "detail" => &failure.detail);
+            }
+            Event::AgentRemoved { agent } => {
+                info!(log, "agent_removed"; "agent_id" => %agent);
+            }
+            Event::TaskSubmitted { task_id, trace, kind } => {
+                info!(log, "task_submitted";
+                    "trace_id" => %trace, "task_id" => %task_id, "task_type" => kind.name());
+            }
+            Event::TaskQueued { task_id, trace, queue_length } => {
+                info!(log, "task_queued";
+                    "trace_id" => %trace, "task_id" => %task_id, "queue_length" => queue_length);
+            }
+            Event::TaskRejected { trace, reason } => {
+                warn!(log, "task_rejected"; "trace_id" => %trace, "reason" => reason);
+            }
+            Event::TaskAssigned {
+                task_id,
+                trace,
+                agent,
+                incarnation,
+                attempt,
+                rule,
+                waited_ms,
+            } => {
+                info!(log, "task_assigned";
+                    "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
+                    "incarnation" => incarnation.get(), "attempt" => attempt.get(),
+                    "rule" => rule.name(), "waited_ms" => waited_ms);
+            }
+            Event::TaskStarted {
+                task_id,
+                trace,
+                agent,
+                attempt,
+                assignment_latency_ms,
+                over_target,
+            } => {
+                info!(log, "task_started";
+                    "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
+                    "attempt" => attempt.get(),
+                    "assignment_latency_ms" => assignment_latency_ms);
+                if *over_target {
+                    self.warn_of_latency(assignment_latency_ms.unwrap_or_default());
+                }
+            }
+            Event::TaskRequeued { task_id, trace, agent, attempt, outcome, cause, failures } => {
+                warn!(log, "task_requeued";
+                    "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
+                    "attempt" => attempt.get(), "outcome" => outcome.name(), "cause" => cause,
+                    "failures" => failures);
+            }
+            Event::TaskEnded { task_id, trace, status, agent, attempt, duration_ms, cause } => {
+                let agent = agent.map(|agent| agent.to_string());
+                let pairs = slog::o!(
+                    "cause" => cause.clone(), "duration_ms" => *duration_ms,
+                    "attempt" => attempt.get(), "agent_id" => agent,
+                    "task_id" => task_id.to_string(), "trace_id" => trace.to_string());
+                match status {
+                    TaskStatus::Completed => info!(log, "task_completed"; pairs),
+                    TaskStatus::Failed => warn!(log, "task_failed"; pairs),
+                    TaskStatus::Cancelled | TaskStatus::Pending | TaskStatus::InProgress => {
+                        info!(log, "task_cancelled"; pairs);
+                    }
+                }
+            }
+            Event::GateChanged { gate, open, queue_length } => {
+                if *open {
+                    info!(log, "gate_opened"; "gate" => gate, "queue_length" => queue_length);
+                } else {
+                    warn!(log, "gate_closed"; "gate" => gate, "queue_length" => queue_length);
+                }
+            }
+            Event::PoolShutdown(closed) => {
+                info!(log, "pool_shutdown";
+                    "agents_stopped" => closed.agents_stopped,
+                    "tasks_requeued" => closed.tasks_requeued,
+                    "tasks_pending" => closed.tasks_pending);
+            }
+        }
+    }
+
+    fn warn_of_latency(&mut self, latency_ms: f64) {
+        let now_us = self.clock.mono_us();
+        let every_us = u64::try_from(WARN_EVERY.as_micros()).unwrap_or(u64::MAX);
+        if self.warned_at_us.is_none_or(|at_us| now_us - at_us >= every_us) {
+            self.warned_at_us = Some(now_us);
+            warn!(self.log, "assignment_latency_over_target"; "assignment_latency_ms" => latency_ms);
+        }
+    }
+}

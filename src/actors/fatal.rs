@@ -1,0 +1,64 @@
+//! Crash only: a panic where nothing may panic ends the daemon.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Where a part of the daemon says that it is lost, and with it the daemon.
+#[derive(Clone, Debug)]
+pub struct Fatal {
+    lost: Arc<watch::Sender<Option<&'static str>>>,
+}
+
+impl Fatal {
+    /// Nothing is lost yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { lost: Arc::new(watch::Sender::new(None)) }
+    }
+
+    /// Says that `part` is lost. The first one counts.
+    pub fn raise(&self, part: &'static str) {
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            lost.get_or_insert(part);
+            first
+        });
+    }
+
+    /// Waits until something is lost, and says what.
+    pub async fn lost(&self) -> &'static str {
+        let mut lost = self.lost.subscribe();
+        match lost.wait_for(Option::is_some).await.map(|part| *part) {
+            Ok(Some(part)) => part,
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Something that raises the alarm when it is dropped by a panic.
+    #[must_use]
+    pub fn guard(&self, part: &'static str) -> PanicGuard {
+        PanicGuard { fatal: self.clone(), part }
+    }
+}
+
+impl Default for Fatal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Belongs into everything that must not panic: dropped while unwinding, it ends the daemon.
+#[derive(Debug)]
+pub struct PanicGuard {
+    fatal: Fatal,
+    part: &'static str,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fatal.raise(self.part);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! What callers hold: the verbs of the pool as functions. Nobody outside of `actors` sees an
+//! actor or its address.
+
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::measure::{self, AgentReport, IsolationReport};
+use super::messages::*;
+use super::router::Router;
+use super::supervisor::PoolSupervisor;
+use super::worker_agent::WorkerAgent;
+use crate::domain::{
+    Accepted, AgentId, AgentView, Assignment, Attempt, Failing, Heartbeat, Incarnation, ListQuery,
+    Metrics, PoolClosed, Refusal, Report, TaskId, TaskPage, TaskSpec, TaskStatus, TaskView,
+};
+
+/// How a call can fail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The pool refused it; nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No answer came in time; the call may have taken effect.
+    #[error("no answer came within {} s; the call may have taken effect", .0.as_secs_f64())]
+    NoAnswer(Duration),
+    /// The daemon is ending.
+    #[error("the daemon is ending")]
+    Down,
+}
+
+/// What failing an agent did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedOver {
+    /// The task that was taken away.
+    pub task_id: Option<TaskId>,
+    /// Whether it already has another agent.
+    pub reassigned: bool,
+    /// Whether it failed for good.
+    pub failed_permanently: bool,
+}
+
+/// Whether the pool can do work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why not; empty when it can.
+    pub reasons: Vec<String>,
+}
+
+/// The verbs of the pool. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PoolHandle {
+    pub(super) router: Addr<Router>,
+    pub(super) supervisor: Addr<PoolSupervisor>,
+    pub(super) call_timeout: Duration,
+    pub(super) start_timeout: Duration,
+    pub(super) drain: Duration,
+}
+
+impl PoolHandle {
+    /// Submits a task under a new id.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `QueueFull`, `Draining`.
+    pub async fn submit(&self, spec: TaskSpec) -> Result<Accepted, CallError> {
+        let id = TaskId::from_uuid(Uuid::now_v7());
+        Ok(self.ask(&self.router, SubmitTask { id, spec }).await??)
+    }
+
+    /// Reads a task, after waiting up to `wait` for its end.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `TaskNotFound`.
+    pub async fn task(&self, id: TaskId, wait: Duration) -> Result<TaskView, CallError> {
+        if !wait.is_zero() {
+            let (ended, end) = oneshot::channel();
+            self.ask(&self.router, AwaitTaskEnd { id, ended }).await?;
+            // When the wait runs out, or the Router is gone, the read below says how things are.
+            let _ended_or_not = tokio::time::timeout(wait, end).await;
+        }
+        Ok(self.ask(&self.router, GetTask(id)).await??)
+    }
+
+    /// Reads a page of tasks.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn tasks(&self, query: ListQuery) -> Result<TaskPage, CallError> {
+        self.ask(&self.router, ListTasks(query)).await
+    }
+
+    /// Says how a task on an external agent went.
+    ///
+    /// # Errors
+    /// See [`CallError`] and `Scheduler::complete`.
+    pub async fn complete(
+        &self,
+        id: TaskId,
+        attempt: Option<Attempt>,
+        report: Report,
+    ) -> Result<TaskStatus, CallError> {
+        Ok(self.ask(&self.router, CompleteTask { id, attempt, report }).await??)
+    }
+
+    /// Calls a task off.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `TaskNotFound`, `AlreadyFinished`.
+    pub async fn cancel(&self, id: TaskId) -> Result<TaskStatus, CallError> {
+        Ok(self.ask(&self.router, CancelTask(id)).await??)
+    }
+
+    /// Makes the pool at least `size` agents large (`None`: as configured) and answers when each
+    /// new one is idle or failed, at latest after the start time-out.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `PoolClosing`, `PoolFull`, `Draining`.
+    pub async fn initialize(&self, size: Option<usize>) -> Result<Initialized, CallError> {
+        let initialized = self.ask(&self.supervisor, InitializePool { size }).await??;
+        self.settled(initialized.spawned.clone()).await?;
+        Ok(initialized)
+    }
+
+    /// Adds one agent and answers when it is idle or failed.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `PoolFull`, `PoolClosing`, `Draining`.
+    pub async fn spawn(&self, request: SpawnAgent) -> Result<AgentView, CallError> {
+        let id = self.ask(&self.supervisor, request).await??;
+        self.settled(vec![id]).await?;
+        self.agent(id).await
+    }
+
+    /// Takes an agent out of the pool for good and answers when it is gone, with the task that it
+    /// ran.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`.
+    pub async fn remove(
+        &self,
+        id: AgentId,
+        drain: Option<Duration>,
+    ) -> Result<Option<TaskId>, CallError> {
+        let drain = drain.unwrap_or_default();
+        let (removed, gone) = oneshot::channel();
+        let ran = self.ask(&self.router, AwaitRemoved { id, removed }).await??;
+        self.ask(&self.supervisor, RemoveAgent { id, drain_us: micros(drain) }).await??;
+        self.wait(gone, drain).await?;
+        Ok(ran)
+    }
+
+    /// Ends every agent and answers when that is done. A second call joins the first.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn close(
+        &self,
+        drain: Option<Duration>,
+        discard: bool,
+    ) -> Result<PoolClosed, CallError> {
+        let drain = drain.unwrap_or(self.drain);
+        let (closed, done) = oneshot::channel();
+        self.ask(&self.router, AwaitPoolClosed(closed)).await?;
+        self.ask(&self.supervisor, ClosePool { drain_us: micros(drain), discard }).await?;
+        self.wait(done, drain).await
+    }
+
+    /// Says that an agent is no good; answers when its task was moved.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`.
+    pub async fn fail(&self, id: AgentId, reason: String) -> Result<FailedOver, CallError> {
+        let (failed_over, moved) = oneshot::channel();
+        let failing = self.ask(&self.router, FailAgent { id, reason, failed_over }).await??;
+        let task_id = match failing {
+            Failing::Done(task_id) => task_id,
+            Failing::Underway => self.wait(moved, Duration::ZERO).await?,
+        };
+        let (reassigned, failed_permanently) = match task_id {
+            Some(task_id) => self.ask(&self.router, AfterFailure(task_id)).await?,
+            None => (false, false),
+        };
+        Ok(FailedOver { task_id, reassigned, failed_permanently })
+    }
+
+    /// Tries a degraded agent again and answers when it is idle or failed.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`, `NotDegraded`.
+    pub async fn recover(&self, id: AgentId) -> Result<AgentView, CallError> {
+        self.ask(&self.router, RecoverAgent(id)).await??;
+        self.settled(vec![id]).await?;
+        self.agent(id).await
+    }
+
+    /// A sign of life of an external agent.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`, `NotExternal`, `StaleIncarnation`.
+    pub async fn heartbeat(
+        &self,
+        id: AgentId,
+        incarnation: Option<Incarnation>,
+    ) -> Result<Heartbeat, CallError> {
+        Ok(self.ask(&self.router, BeatHeart { id, incarnation }).await??)
+    }
+
+    /// The work of an external agent, after waiting up to `wait` for some.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`, `NotExternal`, `StaleIncarnation`, `AgentFailed`.
+    pub async fn assignment(
+        &self,
+        id: AgentId,
+        mut incarnation: Option<Incarnation>,
+        wait: Duration,
+    ) -> Result<Option<(Incarnation, Assignment)>, CallError> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let wait = until > tokio::time::Instant::now();
+            let fetched =
+                self.ask(&self.router, FetchAssignment { id, incarnation, wait }).await??;
+            if let Some(assignment) = fetched.assignment {
+                return Ok(Some((fetched.incarnation, assignment)));
+            }
+            let Some(mut ticket) = fetched.news else { return Ok(None) };
+            incarnation = incarnation.or(Some(fetched.incarnation));
+            if tokio::time::timeout_at(until, &mut ticket.woken).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// One agent, without measurements.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`.
+    pub async fn agent(&self, id: AgentId) -> Result<AgentView, CallError> {
+        Ok(self.ask(&self.router, GetAgent(id)).await??)
+    }
+
+    /// One agent, with what the operating system says of its process.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AgentNotFound`.
+    pub async fn agent_report(&self, id: AgentId) -> Result<AgentReport, CallError> {
+        let reports = self.agent_reports().await?;
+        let report = reports.into_iter().find(|report| report.view.id == id);
+        report.ok_or(CallError::Refused(Refusal::AgentNotFound))
+    }
+
+    /// Every agent, with what the operating system says of its process.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn agent_reports(&self) -> Result<Vec<AgentReport>, CallError> {
+        let views = self.ask(&self.router, ListAgents).await?;
+        blocking(move || measure::reports(views)).await
+    }
+
+    /// What the operating system says of how far the agents are kept apart.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn isolation_report(&self) -> Result<IsolationReport, CallError> {
+        let views = self.ask(&self.router, ListAgents).await?;
+        blocking(move || measure::isolation(views)).await
+    }
+
+    /// The numbers.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn metrics(&self) -> Result<Metrics, CallError> {
+        self.ask(&self.router, GetMetrics).await
+    }
+
+    /// Whether the pool can do work, and why not.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn readiness(&self) -> Result<Readiness, CallError> {
+        let mut reasons = Vec::new();
+        if self.ask(&self.router, IsDraining).await? {
+            reasons.push("the daemon is stopping".to_owned());
+        }
+        let views = self.ask(&self.router, ListAgents).await?;
+        if views.is_empty() {
+            reasons.push("the pool has no agents; POST /pool/initialize makes some".to_owned());
+        } else if views.iter().all(|view| view.reason.is_some()) {
+            reasons.extend(views.iter().map(|view| {
+                let (reason, detail) = view
+                    .reason
+                    .as_ref()
+                    .map_or(("", ""), |(reason, detail)| (reason.name(), detail.as_str()));
+                let separator = if detail.is_empty() { "" } else { ": " };
+                format!("agent {} is degraded ({reason}){separator}{detail}", view.id)
+            }));
+        }
+        Ok(Readiness { reasons })
+    }
+
+    /// Takes nothing new from here on, and answers when no process agent works any more or
+    /// `within` has passed.
+    pub async fn drain(&self, within: Duration) {
+        let (drained, done) = oneshot::channel();
+        self.router.do_send(DrainDaemon { drained });
+        let _drained_or_late = tokio::time::timeout(within, done).await;
+    }
+
+    /// Stops the runs of process agents: their attempts are `interrupted`.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn stop_process_runs(&self) -> Result<(), CallError> {
+        self.ask(&self.router, StopProcessRuns).await
+    }
+
+    /// The actor of a process agent; only for tests that make it fail.
+    #[doc(hidden)]
+    pub async fn worker(&self, id: AgentId) -> Option<Addr<WorkerAgent>> {
+        self.ask(&self.router, GetWorker(id)).await.ok().flatten()
+    }
+
+    async fn settled(&self, ids: Vec<AgentId>) -> Result<(), CallError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (settled, done) = oneshot::channel();
+        self.ask(&self.router, AwaitSettled { ids, settled }).await?;
+        // An agent that is not settled by then goes on starting; the answer shows how it is.
+        let _settled_or_late = tokio::time::timeout(self.start_timeout, done).await;
+        Ok(())
+    }
+
+    async fn wait<T>(
+        &self,
+        answer: oneshot::Receiver<T>,
+        beyond: Duration,
+    ) -> Result<T, CallError> {
+        let within = self.call_timeout + beyond;
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_dropped)) => Err(CallError::Down),
+            Err(_elapsed) => Err(CallError::NoAnswer(within)),
+        }
+    }
+
+    /// Sends a message and waits for its answer. The timer wraps the whole call: the one of actix
+    /// starts only once the mailbox has accepted the message.
+    async fn ask<A, M>(&self, actor: &Addr<A>, message: M) -> Result<M::Result, CallError>
+    where
+        A: Actor + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        match tokio::time::timeout(self.call_timeout, actor.send(message)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_closed)) => Err(CallError::Down),
+            Err(_elapsed) => Err(CallError::NoAnswer(self.call_timeout)),
+        }
+    }
+}
+
+/// Runs what may block (reading `/proc`) on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CallError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_panicked| CallError::Down)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,193 @@
+//! The Router: owns the scheduler, turns messages into its verbs and its effects into messages.
+//!
+//! A handler here is a few lines: an `if` about tasks belongs into the scheduler. Effects leave
+//! through [`Router::release`] alone.
+
+mod facts;
+mod requests;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
+use uuid::Uuid;
+
+use super::clock::Clock;
+use super::event_log::EventLog;
+use super::fatal::PanicGuard;
+use super::messages::{
+    AgentLost, AgentRemoved, CancelRun, PoolShutDown, RestartAgent, RunTask, StopWorker,
+};
+use super::supervisor::PoolSupervisor;
+use super::waiters::Waiters;
+use super::worker_agent::WorkerAgent;
+use crate::domain::{AgentId, ContextIds, Effect, Incarnation, Jitter, Now, Scheduler};
+use crate::worker::spawner::SpawnerHandle;
+
+/// How many messages may wait before a sender does.
+const MAILBOX: usize = 4_096;
+
+/// Owns the scheduler, and the addresses of the agents' actors.
+#[derive(Debug)]
+pub(super) struct Router {
+    scheduler: Scheduler,
+    clock: Clock,
+    /// Filled and emptied within one turn; kept for its room.
+    effects: Vec<Effect>,
+    workers: HashMap<AgentId, (Incarnation, Addr<WorkerAgent>)>,
+    /// `None` only until the supervisor exists, which is before the first agent.
+    supervisor: Option<Addr<PoolSupervisor>>,
+    spawner: SpawnerHandle,
+    waiters: Waiters,
+    events: EventLog,
+    /// The moment of the scheduler's next work that a timer is set for.
+    armed: Option<(u64, SpawnHandle)>,
+    _crash_only: PanicGuard,
+}
+
+impl Router {
+    /// A Router with an empty pool.
+    pub(super) fn new(
+        scheduler: Scheduler,
+        clock: Clock,
+        spawner: SpawnerHandle,
+        events: EventLog,
+        crash_only: PanicGuard,
+    ) -> Self {
+        Self {
+            scheduler,
+            clock,
+            effects: Vec::new(),
+            workers: HashMap::new(),
+            supervisor: None,
+            spawner,
+            waiters: Waiters::default(),
+            events,
+            armed: None,
+            _crash_only: crash_only,
+        }
+    }
+
+    /// One turn: a verb of the scheduler at one moment, then its effects.
+    fn turn<R>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> R,
+    ) -> R {
+        let now = self.clock.now();
+        let answer = verb(&mut self.scheduler, now, &mut self.effects);
+        self.release();
+        self.arm_timer(now, ctx);
+        answer
+    }
+
+    /// Lets the effects of this turn leave, in order. The only way out of the Router: what must be
+    /// true before an effect may leave belongs here.
+    fn release(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.perform(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Assign { agent, incarnation, assignment } => {
+                if let Some(worker) = self.worker(agent, incarnation) {
+                    worker.do_send(RunTask(assignment));
+                }
+            }
+            Effect::CancelRun { agent, incarnation, task_id, attempt, reason } => {
+                if let Some(worker) = self.worker(agent, incarnation) {
+                    worker.do_send(CancelRun { task_id, attempt, reason });
+                }
+            }
+            Effect::StopAgent { agent, incarnation } => match self.worker(agent, incarnation) {
+                Some(worker) => worker.do_send(StopWorker),
+                None => self.spawner.kill(agent, incarnation),
+            },
+            Effect::KillTree { agent, incarnation } => self.spawner.kill(agent, incarnation),
+            Effect::Wake { agent } => self.waiters.wake_polls(agent),
+            Effect::AgentLost { agent, ended } => {
+                self.workers.remove(&agent);
+                self.tell_supervisor(AgentLost { id: agent, ended });
+            }
+            Effect::RecoverAgent { agent } => self.tell_supervisor(RestartAgent(agent)),
+            Effect::AgentRemoved { agent } => {
+                self.workers.remove(&agent);
+                self.waiters.removed(agent);
+                self.waiters.settled(agent);
+                self.waiters.failed_over(agent, None);
+                self.waiters.wake_polls(agent);
+                self.tell_supervisor(AgentRemoved(agent));
+            }
+            Effect::AgentSettled { agent } => self.waiters.settled(agent),
+            Effect::FailedOver { agent, task_id } => self.waiters.failed_over(agent, task_id),
+            Effect::TaskEnded { task_id } => self.waiters.task_ended(task_id),
+            Effect::PoolClosed(closed) => {
+                self.tell_supervisor(PoolShutDown);
+                self.waiters.pool_closed(closed);
+            }
+            Effect::Drained => self.waiters.drained(),
+            Effect::Event(event) => self.events.write(&event),
+        }
+    }
+
+    fn worker(&self, agent: AgentId, incarnation: Incarnation) -> Option<&Addr<WorkerAgent>> {
+        let (life, worker) = self.workers.get(&agent)?;
+        (*life == incarnation).then_some(worker)
+    }
+
+    fn tell_supervisor<M>(&self, message: M)
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        PoolSupervisor: actix::Handler<M>,
+    {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(message);
+        }
+    }
+
+    /// Sets the one timer for what the scheduler has next. A timer that fires too early does
+    /// nothing, so one that is early enough is left alone.
+    fn arm_timer(&mut self, now: Now, ctx: &mut Context<Self>) {
+        let Some(next_us) = self.scheduler.next_timeout() else { return };
+        if let Some((armed_us, timer)) = self.armed {
+            if armed_us <= next_us {
+                return;
+            }
+            ctx.cancel_future(timer);
+        }
+        let wait = Duration::from_micros(next_us.saturating_sub(now.mono_us));
+        let timer = ctx.run_later(wait, |router, ctx| {
+            router.armed = None;
+            router.turn(ctx, |scheduler, now, effects| scheduler.handle_timeout(now, effects));
+        });
+        self.armed = Some((next_us, timer));
+    }
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+/// Ids that nobody had before.
+pub(super) fn fresh_ids() -> ContextIds {
+    ContextIds {
+        context_window_id: Uuid::new_v4(),
+        tool_session_id: Uuid::new_v4(),
+        memory_handle_id: Uuid::new_v4(),
+    }
+}
+
+/// The random part of a backoff.
+fn jitter() -> Jitter {
+    let (bits, _) = Uuid::new_v4().as_u64_pair();
+    Jitter::from_bits((bits >> 48) as u16)
+}

@@ -1,0 +1,164 @@
+//! Facts: what happened. They are never refused; the scheduler drops what is over.
+
+use actix::{Context, Handler};
+
+use super::Router;
+use super::requests::jitter_for;
+use crate::actors::messages::*;
+
+impl Handler<SupervisorStarted> for Router {
+    type Result = ();
+
+    fn handle(&mut self, SupervisorStarted(supervisor): SupervisorStarted, _: &mut Context<Self>) {
+        self.supervisor = Some(supervisor);
+    }
+}
+
+impl Handler<AgentAdded> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: AgentAdded, ctx: &mut Context<Self>) {
+        let AgentAdded { id, kind, types, ids } = message;
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.add_agent(id, kind, types, ids, now, effects);
+        });
+    }
+}
+
+impl Handler<LifeBegun> for Router {
+    type Result = ();
+
+    fn handle(&mut self, LifeBegun { id, incarnation, ids }: LifeBegun, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, _now, effects| {
+            scheduler.begin_life(id, incarnation, ids, effects);
+        });
+    }
+}
+
+impl Handler<WorkerStarted> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: WorkerStarted, _ctx: &mut Context<Self>) {
+        self.workers.insert(message.id, (message.incarnation, message.worker));
+    }
+}
+
+impl Handler<AgentGivenUp> for Router {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        AgentGivenUp { id, reason, detail }: AgentGivenUp,
+        ctx: &mut Context<Self>,
+    ) {
+        self.turn(ctx, |scheduler, _now, effects| {
+            scheduler.give_up_agent(id, reason, detail, effects);
+        });
+    }
+}
+
+impl Handler<AgentDismissed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, AgentDismissed { id, drain_us }: AgentDismissed, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, now, effects| {
+            // One that is gone already is what was wanted.
+            let _gone_already = scheduler.remove_agent(id, drain_us, now, effects);
+        });
+    }
+}
+
+impl Handler<PoolDismissed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: PoolDismissed, ctx: &mut Context<Self>) {
+        let PoolDismissed { drain_us, discard } = message;
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.close_pool(drain_us, discard, now, effects);
+        });
+    }
+}
+
+impl Handler<AgentReady> for Router {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        AgentReady { id, incarnation, process }: AgentReady,
+        ctx: &mut Context<Self>,
+    ) {
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.agent_ready(id, incarnation, process, now, effects);
+        });
+    }
+}
+
+impl Handler<TaskStarted> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskStarted, ctx: &mut Context<Self>) {
+        let TaskStarted { id, incarnation, task_id, attempt } = message;
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.task_started(id, incarnation, task_id, attempt, now, effects);
+        });
+    }
+}
+
+impl Handler<TaskEnded> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskEnded, ctx: &mut Context<Self>) {
+        let TaskEnded { id, incarnation, task_id, attempt, report } = message;
+        let jitter = jitter_for(&report);
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.task_ended(id, incarnation, task_id, attempt, report, now, jitter, effects);
+        });
+    }
+}
+
+impl Handler<AgentFailed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: AgentFailed, ctx: &mut Context<Self>) {
+        let AgentFailed { id, incarnation, failure, actor_gone } = message;
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.agent_failed(id, incarnation, failure, actor_gone, now, effects);
+        });
+    }
+}
+
+impl Handler<TreeGone> for Router {
+    type Result = ();
+
+    fn handle(&mut self, TreeGone { id, incarnation, exit }: TreeGone, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.tree_gone(id, incarnation, exit, now, effects);
+        });
+    }
+}
+
+impl Handler<TreeStuck> for Router {
+    type Result = ();
+
+    fn handle(&mut self, TreeStuck { id, incarnation }: TreeStuck, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.tree_stuck(id, incarnation, now, effects);
+        });
+    }
+}
+
+impl Handler<PollClosed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, PollClosed(id): PollClosed, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, now, _effects| scheduler.call_closed(id, now));
+    }
+}
+
+impl Handler<Resumed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Resumed { late_us }: Resumed, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, now, _effects| scheduler.resume(late_us, now));
+    }
+}

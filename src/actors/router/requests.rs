@@ -1,0 +1,223 @@
+//! Requests: they are answered, or refused and then changed nothing.
+
+use actix::{Addr, AsyncContext, Context, Handler, MessageResult};
+
+use super::{Router, fresh_ids, jitter};
+use crate::actors::messages::*;
+use crate::actors::worker_agent::WorkerAgent;
+use crate::domain::{
+    Accepted, AgentView, Failing, Heartbeat, Refusal, Report, TaskId, TaskStatus, TaskView,
+};
+
+impl Handler<SubmitTask> for Router {
+    type Result = Result<Accepted, Refusal>;
+
+    fn handle(
+        &mut self,
+        SubmitTask { id, spec }: SubmitTask,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        self.turn(ctx, |scheduler, now, effects| scheduler.submit(id, spec, now, effects))
+    }
+}
+
+impl Handler<GetTask> for Router {
+    type Result = Result<TaskView, Refusal>;
+
+    fn handle(&mut self, GetTask(id): GetTask, _ctx: &mut Context<Self>) -> Self::Result {
+        self.scheduler.task(id)
+    }
+}
+
+impl Handler<AwaitTaskEnd> for Router {
+    type Result = ();
+
+    fn handle(&mut self, AwaitTaskEnd { id, ended }: AwaitTaskEnd, _ctx: &mut Context<Self>) {
+        if self.scheduler.is_live_task(id) {
+            self.waiters.await_task_end(id, ended);
+        }
+    }
+}
+
+impl Handler<ListTasks> for Router {
+    type Result = MessageResult<ListTasks>;
+
+    fn handle(&mut self, ListTasks(query): ListTasks, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.scheduler.list(&query))
+    }
+}
+
+impl Handler<CompleteTask> for Router {
+    type Result = Result<TaskStatus, Refusal>;
+
+    fn handle(&mut self, message: CompleteTask, ctx: &mut Context<Self>) -> Self::Result {
+        let CompleteTask { id, attempt, report } = message;
+        let jitter = jitter_for(&report);
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.complete(id, attempt, report, now, jitter, effects)
+        })
+    }
+}
+
+impl Handler<CancelTask> for Router {
+    type Result = Result<TaskStatus, Refusal>;
+
+    fn handle(&mut self, CancelTask(id): CancelTask, ctx: &mut Context<Self>) -> Self::Result {
+        self.turn(ctx, |scheduler, now, effects| scheduler.cancel(id, now, effects))
+    }
+}
+
+impl Handler<ListAgents> for Router {
+    type Result = MessageResult<ListAgents>;
+
+    fn handle(&mut self, _: ListAgents, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.scheduler.agent_views())
+    }
+}
+
+impl Handler<GetAgent> for Router {
+    type Result = Result<AgentView, Refusal>;
+
+    fn handle(&mut self, GetAgent(id): GetAgent, _ctx: &mut Context<Self>) -> Self::Result {
+        self.scheduler.agent_view(id)
+    }
+}
+
+impl Handler<FailAgent> for Router {
+    type Result = Result<Failing, Refusal>;
+
+    fn handle(&mut self, message: FailAgent, ctx: &mut Context<Self>) -> Self::Result {
+        let FailAgent { id, reason, failed_over } = message;
+        let failing = self
+            .turn(ctx, |scheduler, now, effects| scheduler.fail_agent(id, &reason, now, effects))?;
+        if failing == Failing::Underway {
+            self.waiters.await_failed_over(id, failed_over);
+        }
+        Ok(failing)
+    }
+}
+
+impl Handler<AfterFailure> for Router {
+    type Result = MessageResult<AfterFailure>;
+
+    fn handle(&mut self, AfterFailure(id): AfterFailure, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.scheduler.after_failure(id))
+    }
+}
+
+impl Handler<RecoverAgent> for Router {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, RecoverAgent(id): RecoverAgent, ctx: &mut Context<Self>) -> Self::Result {
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.recover_agent(id, fresh_ids(), now, effects)
+        })
+    }
+}
+
+impl Handler<AwaitSettled> for Router {
+    type Result = ();
+
+    fn handle(&mut self, AwaitSettled { ids, settled }: AwaitSettled, _ctx: &mut Context<Self>) {
+        let unsettled = |view: AgentView| view.reason.is_some_and(|(why, _)| !why.is_settled());
+        let waits = |id: &_| self.scheduler.agent_view(*id).is_ok_and(unsettled);
+        let ids = ids.into_iter().filter(waits).collect();
+        self.waiters.await_settled(ids, settled);
+    }
+}
+
+impl Handler<AwaitRemoved> for Router {
+    type Result = Result<Option<TaskId>, Refusal>;
+
+    fn handle(&mut self, message: AwaitRemoved, _ctx: &mut Context<Self>) -> Self::Result {
+        let AwaitRemoved { id, removed } = message;
+        let view = self.scheduler.agent_view(id)?;
+        self.waiters.await_removed(id, removed);
+        Ok(view.run.map(|(task_id, _)| task_id))
+    }
+}
+
+impl Handler<AwaitPoolClosed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, AwaitPoolClosed(closed): AwaitPoolClosed, _ctx: &mut Context<Self>) {
+        self.waiters.await_pool_closed(closed);
+    }
+}
+
+impl Handler<BeatHeart> for Router {
+    type Result = Result<Heartbeat, Refusal>;
+
+    fn handle(&mut self, message: BeatHeart, ctx: &mut Context<Self>) -> Self::Result {
+        let BeatHeart { id, incarnation } = message;
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.heartbeat(id, incarnation, fresh_ids(), now, effects)
+        })
+    }
+}
+
+impl Handler<FetchAssignment> for Router {
+    type Result = Result<Fetched, Refusal>;
+
+    fn handle(&mut self, message: FetchAssignment, ctx: &mut Context<Self>) -> Self::Result {
+        let FetchAssignment { id, incarnation, wait } = message;
+        let (incarnation, assignment) = self.turn(ctx, |scheduler, now, effects| {
+            scheduler.fetch(id, incarnation, fresh_ids(), now, effects)
+        })?;
+        let news = (assignment.is_none() && wait).then(|| {
+            let woken = self.waiters.open_poll(id);
+            self.scheduler.call_opened(id);
+            PollTicket { agent: id, woken, router: ctx.address().recipient() }
+        });
+        Ok(Fetched { incarnation, assignment, news })
+    }
+}
+
+impl Handler<GetMetrics> for Router {
+    type Result = MessageResult<GetMetrics>;
+
+    fn handle(&mut self, _: GetMetrics, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.scheduler.metrics(self.clock.now()))
+    }
+}
+
+impl Handler<IsDraining> for Router {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsDraining, _ctx: &mut Context<Self>) -> bool {
+        self.scheduler.is_draining()
+    }
+}
+
+impl Handler<GetWorker> for Router {
+    type Result = Option<Addr<WorkerAgent>>;
+
+    fn handle(&mut self, GetWorker(id): GetWorker, _ctx: &mut Context<Self>) -> Self::Result {
+        self.workers.get(&id).map(|(_, worker)| worker.clone())
+    }
+}
+
+impl Handler<DrainDaemon> for Router {
+    type Result = ();
+
+    fn handle(&mut self, DrainDaemon { drained }: DrainDaemon, ctx: &mut Context<Self>) {
+        self.waiters.await_drained(drained);
+        self.turn(ctx, |scheduler, _now, effects| scheduler.drain(effects));
+    }
+}
+
+impl Handler<StopProcessRuns> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: StopProcessRuns, ctx: &mut Context<Self>) {
+        self.turn(ctx, |scheduler, now, effects| scheduler.stop_process_runs(now, effects));
+    }
+}
+
+/// Random bits only for what uses them.
+pub(super) fn jitter_for(report: &Report) -> crate::domain::Jitter {
+    match report {
+        Report::Failed { .. } => jitter(),
+        Report::Completed { .. } | Report::Cancelled { .. } => crate::domain::Jitter::FULL,
+    }
+}

@@ -1,0 +1,337 @@
+//! The PoolSupervisor: how many agents should live, and what happens when one dies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, MessageResult, SpawnHandle,
+};
+use slog::{Logger, info};
+use uuid::Uuid;
+
+use super::clock::Clock;
+use super::fatal::PanicGuard;
+use super::messages::*;
+use super::router::{Router, fresh_ids};
+use super::watcher::Watcher;
+use super::worker_agent::{WorkerAgent, WorkerSettings};
+use crate::domain::{
+    AgentId, AgentKind, Incarnation, LifeEnded, RETRY_AFTER_US, Refusal, RestartBudget,
+    StatusReason, TaskTypes, Verdict,
+};
+use crate::worker::spawner::SpawnerHandle;
+
+/// The supervisor's share of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Agents of a pool when nobody says how many.
+    pub size: usize,
+    /// Agents of a pool at most.
+    pub max_size: usize,
+    /// What stands behind an agent when nobody says what.
+    pub kind: AgentKind,
+    /// Restarts of one agent within the window.
+    pub restarts_max: usize,
+    /// The window, in microseconds.
+    pub restart_window_us: u64,
+}
+
+/// Owns the target and the lives of the agents. A restart is a new `WorkerAgent` with a new
+/// incarnation.
+#[derive(Debug)]
+pub struct PoolSupervisor {
+    settings: PoolSettings,
+    worker: Arc<WorkerSettings>,
+    router: Addr<Router>,
+    watcher: Addr<Watcher>,
+    spawner: SpawnerHandle,
+    /// Where the actors of agents live.
+    arbiter: ArbiterHandle,
+    clock: Clock,
+    log: Logger,
+    target: usize,
+    agents: BTreeMap<AgentId, Supervised>,
+    /// The pool is being shut down.
+    closing: bool,
+    /// The daemon stops.
+    stopping: bool,
+    _crash_only: PanicGuard,
+}
+
+/// One agent, as the supervisor sees it.
+#[derive(Debug)]
+struct Supervised {
+    kind: AgentKind,
+    incarnation: Incarnation,
+    budget: RestartBudget,
+    /// Whether its present life goes on.
+    alive: bool,
+    /// Whether it is on its way out of the pool.
+    leaving: bool,
+    restart: Option<SpawnHandle>,
+}
+
+/// What the supervisor works with.
+pub(super) struct Means {
+    pub(super) worker: Arc<WorkerSettings>,
+    pub(super) router: Addr<Router>,
+    pub(super) watcher: Addr<Watcher>,
+    pub(super) spawner: SpawnerHandle,
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) clock: Clock,
+    pub(super) log: Logger,
+}
+
+impl PoolSupervisor {
+    /// A supervisor of an empty pool.
+    pub(super) fn new(settings: PoolSettings, means: Means, crash_only: PanicGuard) -> Self {
+        let Means { worker, router, watcher, spawner, arbiter, clock, log } = means;
+        Self {
+            settings,
+            worker,
+            router,
+            watcher,
+            spawner,
+            arbiter,
+            clock,
+            log,
+            target: 0,
+            agents: BTreeMap::new(),
+            closing: false,
+            stopping: false,
+            _crash_only: crash_only,
+        }
+    }
+
+    fn admit(&self) -> Result<(), Refusal> {
+        if self.stopping {
+            return Err(Refusal::Draining);
+        }
+        if self.closing {
+            return Err(Refusal::PoolClosing);
+        }
+        Ok(())
+    }
+
+    fn add_agent(&mut self, kind: AgentKind, types: TaskTypes) -> AgentId {
+        let id = AgentId::from_uuid(Uuid::new_v4());
+        let budget =
+            RestartBudget::new(self.settings.restarts_max, self.settings.restart_window_us);
+        let incarnation = Incarnation::FIRST;
+        let supervised =
+            Supervised { kind, incarnation, budget, alive: true, leaving: false, restart: None };
+        self.agents.insert(id, supervised);
+        self.router.do_send(AgentAdded { id, kind, types, ids: fresh_ids() });
+        if kind == AgentKind::Process {
+            self.start_worker(id, incarnation);
+        }
+        id
+    }
+
+    /// Begins the next life of a process agent, unless one goes on.
+    fn restart(&mut self, id: AgentId) {
+        if self.stopping {
+            return;
+        }
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        if agent.alive || agent.leaving {
+            return;
+        }
+        agent.alive = true;
+        agent.restart = None;
+        agent.incarnation = agent.incarnation.next();
+        let incarnation = agent.incarnation;
+        self.router.do_send(LifeBegun { id, incarnation, ids: fresh_ids() });
+        self.start_worker(id, incarnation);
+    }
+
+    /// The actor starts its process only when the Router knows of this life: a report that came
+    /// before would be dropped.
+    fn start_worker(&self, id: AgentId, incarnation: Incarnation) {
+        let agent = WorkerAgent::new(
+            id,
+            incarnation,
+            Arc::clone(&self.worker),
+            self.router.clone(),
+            self.watcher.clone(),
+            self.spawner.clone(),
+            self.clock,
+        );
+        let worker = WorkerAgent::start_in_arbiter(&self.arbiter, move |_ctx| agent);
+        self.router.do_send(WorkerStarted { id, incarnation, worker: worker.clone() });
+        worker.do_send(Launch);
+    }
+
+    fn restart_later(&mut self, id: AgentId, wait_us: u64, ctx: &mut Context<Self>) {
+        let wait = Duration::from_micros(wait_us);
+        let timer = ctx.run_later(wait, move |supervisor, _ctx| supervisor.restart(id));
+        if let Some(agent) = self.agents.get_mut(&id) {
+            agent.restart = Some(timer);
+        }
+    }
+
+    fn give_up(&self, id: AgentId, reason: StatusReason, detail: String) {
+        let retry_s = RETRY_AFTER_US / 1_000_000;
+        let detail =
+            format!("{detail}; it is tried again in {retry_s} s, or by POST /agents/{id}/recover");
+        self.router.do_send(AgentGivenUp { id, reason, detail });
+    }
+}
+
+impl Actor for PoolSupervisor {
+    type Context = Context<Self>;
+}
+
+impl Handler<InitializePool> for PoolSupervisor {
+    type Result = Result<Initialized, Refusal>;
+
+    fn handle(&mut self, message: InitializePool, _ctx: &mut Self::Context) -> Self::Result {
+        self.admit()?;
+        let size = message.size.unwrap_or(self.settings.size);
+        let max_size = self.settings.max_size;
+        if size > max_size {
+            return Err(Refusal::PoolFull { max_size });
+        }
+        self.target = self.target.max(size);
+        let missing = self.target.saturating_sub(self.agents.len());
+        let kind = self.settings.kind;
+        let spawned: Vec<_> = (0..missing).map(|_| self.add_agent(kind, TaskTypes::ALL)).collect();
+        let pool_size = self.agents.len();
+        info!(self.log, "pool_initialized";
+            "target" => self.target, "pool_size" => pool_size, "spawned" => spawned.len());
+        Ok(Initialized { agent_ids: self.agents.keys().copied().collect(), spawned })
+    }
+}
+
+impl Handler<SpawnAgent> for PoolSupervisor {
+    type Result = Result<AgentId, Refusal>;
+
+    fn handle(
+        &mut self,
+        SpawnAgent { kind, types }: SpawnAgent,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        self.admit()?;
+        let max_size = self.settings.max_size;
+        if self.agents.len() >= max_size {
+            return Err(Refusal::PoolFull { max_size });
+        }
+        self.target += 1;
+        Ok(self.add_agent(kind.unwrap_or(self.settings.kind), types))
+    }
+}
+
+impl Handler<RemoveAgent> for PoolSupervisor {
+    type Result = Result<(), Refusal>;
+
+    fn handle(
+        &mut self,
+        RemoveAgent { id, drain_us }: RemoveAgent,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let agent = self.agents.get_mut(&id).ok_or(Refusal::AgentNotFound)?;
+        if !std::mem::replace(&mut agent.leaving, true) {
+            self.target = self.target.saturating_sub(1);
+        }
+        if let Some(timer) = agent.restart.take() {
+            ctx.cancel_future(timer);
+        }
+        self.router.do_send(AgentDismissed { id, drain_us });
+        Ok(())
+    }
+}
+
+impl Handler<ClosePool> for PoolSupervisor {
+    type Result = MessageResult<ClosePool>;
+
+    fn handle(&mut self, message: ClosePool, ctx: &mut Self::Context) -> Self::Result {
+        let ClosePool { drain_us, discard } = message;
+        self.target = 0;
+        self.closing = true;
+        for agent in self.agents.values_mut() {
+            agent.leaving = true;
+            if let Some(timer) = agent.restart.take() {
+                ctx.cancel_future(timer);
+            }
+        }
+        self.router.do_send(PoolDismissed { drain_us, discard });
+        MessageResult(())
+    }
+}
+
+impl Handler<PoolShutDown> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: PoolShutDown, _ctx: &mut Self::Context) {
+        self.closing = false;
+    }
+}
+
+impl Handler<AgentRemoved> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, AgentRemoved(id): AgentRemoved, _ctx: &mut Self::Context) {
+        self.agents.remove(&id);
+    }
+}
+
+impl Handler<AgentLost> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, AgentLost { id, ended }: AgentLost, ctx: &mut Self::Context) {
+        let LifeEnded { incarnation, exit, cause, counts } = ended;
+        let now = self.clock.now();
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        if agent.incarnation != incarnation || agent.kind != AgentKind::Process {
+            return;
+        }
+        agent.alive = false;
+        if agent.leaving {
+            return;
+        }
+        let verdict = match counts {
+            _ if exit.is_misconfigured() => {
+                self.give_up(id, StatusReason::CommandFailed, exit.to_string());
+                Verdict::RestartAfter(RETRY_AFTER_US)
+            }
+            true => agent.budget.ask(now),
+            false => agent.budget.pardoned(),
+        };
+        let wait_us = match verdict {
+            Verdict::RestartAfter(wait_us) => wait_us,
+            Verdict::GiveUp => {
+                let max = self.settings.restarts_max;
+                let window_s = self.settings.restart_window_us / 1_000_000;
+                let detail = format!(
+                    "it died more than {max} times within {window_s} s, last: {}",
+                    cause.detail
+                );
+                self.give_up(id, StatusReason::RestartsExhausted, detail);
+                RETRY_AFTER_US
+            }
+        };
+        self.restart_later(id, wait_us, ctx);
+    }
+}
+
+impl Handler<RestartAgent> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, RestartAgent(id): RestartAgent, ctx: &mut Self::Context) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.budget.reset();
+        if let Some(timer) = agent.restart.take() {
+            ctx.cancel_future(timer);
+        }
+        self.restart(id);
+    }
+}
+
+impl Handler<StopSpawning> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopSpawning, _ctx: &mut Self::Context) {
+        self.stopping = true;
+    }
+}

@@ -1,0 +1,196 @@
+//! Watches process agents from outside of their actors (rule 13): a process is dead when its exit
+//! is seen, and suspect when it is silent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use slog::{Logger, warn};
+
+use super::clock::Clock;
+use super::fatal::PanicGuard;
+use super::messages::{AgentFailed, Resumed};
+use super::router::Router;
+use crate::domain::{AgentId, Failure, Incarnation};
+use crate::worker::proc;
+
+/// The last sign of life of an agent: written by its actor, read by the watcher.
+#[derive(Debug)]
+pub(super) struct Vital {
+    seen_us: AtomicU64,
+}
+
+impl Vital {
+    /// Alive at this moment.
+    #[must_use]
+    pub(super) const fn new(now_us: u64) -> Self {
+        Self { seen_us: AtomicU64::new(now_us) }
+    }
+
+    /// Alive at this moment, too.
+    pub(super) fn touch(&self, now_us: u64) {
+        self.seen_us.store(now_us, Ordering::Relaxed);
+    }
+
+    fn silent_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.seen_us.load(Ordering::Relaxed))
+    }
+}
+
+/// From a `WorkerAgent`: watch this life from now on.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Watch {
+    /// Which agent.
+    pub id: AgentId,
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// The parent of its process.
+    pub launcher_pid: u32,
+    /// Its signs of life.
+    pub vital: Arc<Vital>,
+}
+
+/// From a `WorkerAgent`: this life is over.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Unwatch {
+    /// Which agent.
+    pub id: AgentId,
+    /// Which life.
+    pub incarnation: Incarnation,
+}
+
+/// When silence is a failure. Durations are microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How often an agent gives a sign of life.
+    pub heartbeat_us: u64,
+    /// How long it may be silent before it is suspect.
+    pub silence_us: u64,
+    /// How long it may be silent in any case.
+    pub stuck_us: u64,
+}
+
+/// Watches process agents.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    patience: Patience,
+    router: Addr<Router>,
+    clock: Clock,
+    log: Logger,
+    watched: HashMap<AgentId, Watched>,
+    /// When the next tick is due.
+    due_us: u64,
+    _crash_only: PanicGuard,
+}
+
+#[derive(Debug)]
+struct Watched {
+    incarnation: Incarnation,
+    launcher_pid: u32,
+    vital: Arc<Vital>,
+    /// The CPU time of its tree when it became suspect.
+    suspect_cpu: Option<Duration>,
+}
+
+impl Watcher {
+    /// A watcher of nobody yet.
+    pub(super) fn new(
+        patience: Patience,
+        router: Addr<Router>,
+        clock: Clock,
+        log: Logger,
+        crash_only: PanicGuard,
+    ) -> Self {
+        let watched = HashMap::new();
+        Self { patience, router, clock, log, watched, due_us: 0, _crash_only: crash_only }
+    }
+
+    /// Twice per heartbeat, so that a silence is seen at most half a heartbeat late.
+    const fn period_us(&self) -> u64 {
+        self.patience.heartbeat_us / 2
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now_us = self.clock.mono_us();
+        let late_us = now_us.saturating_sub(self.due_us);
+        if late_us > self.patience.heartbeat_us {
+            self.resume(late_us, now_us);
+        } else {
+            self.judge(now_us);
+        }
+        self.rest(ctx);
+    }
+
+    fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.due_us = self.clock.mono_us() + self.period_us();
+        ctx.run_later(Duration::from_micros(self.period_us()), Self::tick);
+    }
+
+    /// This daemon itself stood still: that says nothing about the agents.
+    fn resume(&mut self, late_us: u64, now_us: u64) {
+        warn!(self.log, "daemon_stood_still"; "late_ms" => late_us / 1_000);
+        for watched in self.watched.values_mut() {
+            watched.vital.touch(now_us);
+            watched.suspect_cpu = None;
+        }
+        self.router.do_send(Resumed { late_us });
+    }
+
+    fn judge(&mut self, now_us: u64) {
+        let Patience { silence_us, stuck_us, .. } = self.patience;
+        let mut failed = Vec::new();
+        for (&id, watched) in &mut self.watched {
+            let silent_us = watched.vital.silent_us(now_us);
+            if silent_us <= silence_us {
+                watched.suspect_cpu = None;
+                continue;
+            }
+            // The first look at a suspect only takes its CPU time, the next ones compare.
+            let cpu = proc::tree_cpu_time(watched.launcher_pid);
+            let used_none = watched.suspect_cpu.replace(cpu) == Some(cpu);
+            if silent_us > stuck_us {
+                failed.push((id, silent_us, "which is over worker.stuck_s"));
+            } else if used_none {
+                failed.push((id, silent_us, "and used no CPU meanwhile"));
+            }
+        }
+        for (id, silent_us, why) in failed {
+            let Some(Watched { incarnation, .. }) = self.watched.remove(&id) else { continue };
+            let seconds = silent_us as f64 / 1e6;
+            let detail = format!("it gave no sign of life for {seconds:.1} s {why}");
+            let failure = Failure::new("silent", detail);
+            self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: false });
+        }
+    }
+}
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.rest(ctx);
+    }
+}
+
+impl Handler<Watch> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, message: Watch, _ctx: &mut Self::Context) {
+        let Watch { id, incarnation, launcher_pid, vital } = message;
+        self.watched.insert(id, Watched { incarnation, launcher_pid, vital, suspect_cpu: None });
+    }
+}
+
+impl Handler<Unwatch> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, Unwatch { id, incarnation }: Unwatch, _ctx: &mut Self::Context) {
+        if self.watched.get(&id).is_some_and(|watched| watched.incarnation == incarnation) {
+            self.watched.remove(&id);
+        }
+    }
+}

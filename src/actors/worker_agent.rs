@@ -1,0 +1,250 @@
+//! One process agent: the actor between the Router and a worker process.
+//!
+//! It holds the run in progress and nothing that must survive it. When it ends, for whatever
+//! reason, `stopped` tells the Router, and dropping it makes the spawner kill the process tree.
+
+mod frames;
+mod launch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle};
+use serde_json::Value;
+use slog::{Logger, o};
+
+use super::clock::Clock;
+use super::messages::{AgentFailed, CancelRun, RunTask, StopWorker};
+use super::router::Router;
+use super::watcher::{Unwatch, Vital, Watcher};
+use crate::domain::{AgentId, Attempt, Failure, Incarnation, PIPE_CLOSED, TaskId};
+use crate::worker::frames::FrameWriter;
+use crate::worker::protocol::{TaskFrame, ToWorker};
+use crate::worker::spawner::{SpawnerHandle, TreeGuard};
+
+/// How long a worker that was asked to end, or that closed its pipe, may take to end.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// The workers' share of the configuration.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// The command; empty: the built-in worker.
+    pub command: Vec<String>,
+    /// What the environment holds beyond the built one.
+    pub env: Vec<(String, String)>,
+    /// Below it each life has a working directory of its own.
+    pub agents_dir: PathBuf,
+    /// For the worker alone to understand.
+    pub agent: Value,
+    /// The longest frame, either way.
+    pub max_frame_bytes: usize,
+    /// How long a worker may take to be ready.
+    pub start_timeout: Duration,
+    /// How often it gives a sign of life.
+    pub heartbeat: Duration,
+    /// How long a run may go on after its cancel or time-out.
+    pub cancel_grace: Duration,
+    /// The log.
+    pub log: Logger,
+}
+
+/// What the worker is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// `hello` is next.
+    Starting,
+    /// `ready` is next.
+    Greeted,
+    /// It takes tasks.
+    Ready,
+    /// It was asked to end.
+    Ending,
+}
+
+/// The attempt that the worker is at.
+#[derive(Debug)]
+struct Running {
+    task_id: TaskId,
+    attempt: Attempt,
+    /// The next step of the ladder, once its end was asked for.
+    ladder: Option<SpawnHandle>,
+}
+
+/// One life of one process agent.
+#[derive(Debug)]
+pub struct WorkerAgent {
+    id: AgentId,
+    incarnation: Incarnation,
+    settings: Arc<WorkerSettings>,
+    router: Addr<Router>,
+    watcher: Addr<Watcher>,
+    spawner: SpawnerHandle,
+    clock: Clock,
+    log: Logger,
+    phase: Phase,
+    run: Option<Running>,
+    /// What still comes of it is dropped in silence (rule 10).
+    last_closed: Option<(TaskId, Attempt)>,
+    vital: Arc<Vital>,
+    writer: Option<FrameWriter>,
+    launcher_pid: u32,
+    /// Why this life ends, as far as the actor knows.
+    failure: Option<Failure>,
+    pipe_closed: bool,
+    tree_gone: bool,
+    /// Dropped with the actor: the process tree goes with it.
+    guard: Option<TreeGuard>,
+}
+
+impl WorkerAgent {
+    /// An agent whose process is not started yet; `Launch` does that.
+    pub(super) fn new(
+        id: AgentId,
+        incarnation: Incarnation,
+        settings: Arc<WorkerSettings>,
+        router: Addr<Router>,
+        watcher: Addr<Watcher>,
+        spawner: SpawnerHandle,
+        clock: Clock,
+    ) -> Self {
+        let log = settings.log.new(o!(
+            "incarnation" => incarnation.get(), "agent_id" => id.to_string(),
+        ));
+        Self {
+            id,
+            incarnation,
+            settings,
+            router,
+            watcher,
+            spawner,
+            clock,
+            log,
+            phase: Phase::Starting,
+            run: None,
+            last_closed: None,
+            vital: Arc::new(Vital::new(clock.mono_us())),
+            writer: None,
+            launcher_pid: 0,
+            failure: None,
+            pipe_closed: false,
+            tree_gone: false,
+            guard: None,
+        }
+    }
+
+    /// Ends this life: the process tree is killed and the Router told why.
+    fn fail(&mut self, cause: &str, detail: impl Into<String>, ctx: &mut Context<Self>) {
+        self.failure.get_or_insert_with(|| Failure::new(cause, detail));
+        ctx.stop();
+    }
+
+    fn send(&self, frame: &ToWorker<'_>) {
+        if let Some(writer) = &self.writer {
+            writer.send(frame.encode());
+        }
+    }
+
+    /// Ends the actor when nothing can come any more: the pipe was read to its end and the process
+    /// tree is gone. Either comes first; the other gets a little time.
+    fn end_when_all_is_over(&mut self, ctx: &mut Context<Self>) {
+        if self.pipe_closed && self.tree_gone {
+            ctx.stop();
+        } else {
+            ctx.run_later(END_WITHIN, |_agent, ctx| ctx.stop());
+        }
+    }
+
+    fn is_at(&self, task_id: TaskId, attempt: Attempt) -> bool {
+        self.run.as_ref().is_some_and(|run| run.task_id == task_id && run.attempt == attempt)
+    }
+}
+
+impl Actor for WorkerAgent {
+    type Context = Context<Self>;
+
+    /// Runs on a normal end and while a panic unwinds. It must not panic itself: a second panic
+    /// would abort the daemon.
+    fn stopped(&mut self, _ctx: &mut Self::Context) {
+        let failure = if std::thread::panicking() {
+            Failure::new("panic", "the agent's actor panicked; this is a bug of the daemon")
+        } else {
+            let unknown = || Failure::new(PIPE_CLOSED, "the worker closed its pipe");
+            self.failure.take().unwrap_or_else(unknown)
+        };
+        let (id, incarnation) = (self.id, self.incarnation);
+        self.watcher.do_send(Unwatch { id, incarnation });
+        self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: true });
+    }
+}
+
+impl Handler<RunTask> for WorkerAgent {
+    type Result = ();
+
+    fn handle(&mut self, RunTask(assignment): RunTask, _ctx: &mut Self::Context) {
+        self.vital.touch(self.clock.mono_us());
+        self.run = Some(Running {
+            task_id: assignment.task_id,
+            attempt: assignment.attempt,
+            ladder: None,
+        });
+        self.send(&ToWorker::Task(TaskFrame {
+            task_id: assignment.task_id,
+            attempt: assignment.attempt,
+            task_type: assignment.kind,
+            payload: &assignment.payload,
+            trace_id: &assignment.trace,
+            timeout_s: assignment.timeout_us as f64 / 1e6,
+            previous_failure: assignment.previous_failure.as_deref(),
+        }));
+    }
+}
+
+impl Handler<CancelRun> for WorkerAgent {
+    type Result = ();
+
+    /// The ladder: the worker is asked; after half of the grace it gets a signal; after all of it
+    /// its process tree is killed.
+    fn handle(&mut self, message: CancelRun, ctx: &mut Self::Context) {
+        let CancelRun { task_id, attempt, reason } = message;
+        if !self.is_at(task_id, attempt) {
+            return; // it ended just now
+        }
+        self.send(&ToWorker::Cancel { task_id, attempt, reason });
+        let half = self.settings.cancel_grace / 2;
+        let signal = ctx.run_later(half, move |agent, ctx| {
+            agent.spawner.signal(agent.id, agent.incarnation);
+            let kill = ctx.run_later(half, move |agent, ctx| {
+                let detail = "the run did not end within worker.cancel_grace_s and was killed";
+                agent.fail("killed_after_grace", detail, ctx);
+            });
+            agent.set_ladder(kill);
+        });
+        self.set_ladder(signal);
+    }
+}
+
+impl WorkerAgent {
+    fn set_ladder(&mut self, step: SpawnHandle) {
+        if let Some(run) = &mut self.run {
+            run.ladder = Some(step);
+        }
+    }
+}
+
+impl Handler<StopWorker> for WorkerAgent {
+    type Result = ();
+
+    fn handle(&mut self, _: StopWorker, ctx: &mut Self::Context) {
+        let first = self.phase != Phase::Ending;
+        if self.phase != Phase::Ready || self.run.is_some() {
+            if first {
+                ctx.stop(); // there is nothing that could be asked
+            }
+            return;
+        }
+        self.phase = Phase::Ending;
+        self.send(&ToWorker::Shutdown { reason: "the agent leaves the pool" });
+        ctx.run_later(END_WITHIN, |_agent, ctx| ctx.stop());
+    }
+}

@@ -1,0 +1,64 @@
+//! What holds when nobody says otherwise.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use slog::Level;
+
+use super::{
+    Config, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig, WorkerConfig,
+    WorkerKind,
+};
+use crate::domain::PerType;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: HttpConfig {
+                bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)),
+                base_path: String::new(),
+                max_body_bytes: 1 << 20,
+                workers: 0,
+                max_in_flight: 1024,
+                call_timeout: Duration::from_secs(10),
+            },
+            pool: PoolConfig {
+                autostart: true,
+                size: 4,
+                max_size: 16,
+                restarts_max: 5,
+                restart_window: Duration::from_secs(60),
+                drain: Duration::ZERO,
+            },
+            queue: QueueConfig {
+                max_depth: 100,
+                max_attempts: 3,
+                backoff_first: Duration::from_secs(1),
+                backoff_max: Duration::from_secs(60),
+                affinity_window: 20,
+                exclusion_relax: Duration::from_secs(10),
+                assignment_latency_target: Duration::from_millis(500),
+            },
+            worker: WorkerConfig {
+                kind: WorkerKind::Process,
+                command: Vec::new(),
+                env: BTreeMap::new(),
+                pass_env: ["OPENAI_BASE_URL", "OPENAI_API_KEY"].map(String::from).into(),
+                agent: Value::Object(serde_json::Map::new()),
+                start_timeout: Duration::from_secs(30),
+                heartbeat: Duration::from_secs(5),
+                heartbeat_misses_max: 3,
+                stuck: Duration::from_secs(60),
+                task_timeout: Duration::from_secs(3600),
+                cancel_grace: Duration::from_secs(5),
+            },
+            types: PerType::default(),
+            store: StoreConfig { path: StoreConfig::MEMORY.to_owned() },
+            log: LogConfig { level: Level::Info, format: LogFormat::Json },
+            state_dir: PathBuf::from(".daedalus"),
+        }
+    }
+}

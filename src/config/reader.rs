@@ -1,0 +1,240 @@
+//! Typed reads of single keys. Each checks its range and says what is allowed.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::error::{ConfigError, Place};
+use super::layers::{Setting, Settings};
+use crate::domain::TaskType;
+
+/// Reads keys from the settings and remembers which were asked for: all others do not exist.
+pub(super) struct Reader {
+    settings: Settings,
+    known: Vec<String>,
+}
+
+impl Reader {
+    pub(super) const fn new(settings: Settings) -> Self {
+        Self { settings, known: Vec::new() }
+    }
+
+    /// A whole number.
+    pub(super) fn integer<T>(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<T>,
+        default: T,
+    ) -> Result<T, ConfigError>
+    where
+        T: TryFrom<i64> + PartialOrd + std::fmt::Display,
+    {
+        let Some(setting) = self.get(key) else { return Ok(default) };
+        let (from, to) = (allowed.start(), allowed.end());
+        let Value::Integer(found) = setting.value else {
+            let problem = format!("must be a whole number between {from} and {to}");
+            return Err(unfit(key, setting, &problem));
+        };
+        match T::try_from(found) {
+            Ok(number) if allowed.contains(&number) => Ok(number),
+            _ => Err(unfit(key, setting, &format!("must be between {from} and {to}"))),
+        }
+    }
+
+    /// A time in seconds, with a fraction or without.
+    pub(super) fn seconds(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<f64>,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
+        Ok(self.optional_seconds(key, allowed)?.unwrap_or(default))
+    }
+
+    /// A time in seconds that may be left out.
+    pub(super) fn optional_seconds(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<f64>,
+    ) -> Result<Option<Duration>, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(None) };
+        let seconds = match &setting.value {
+            Value::Float(seconds) => Some(*seconds),
+            Value::Integer(seconds) => i32::try_from(*seconds).ok().map(f64::from),
+            Value::String(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Array(_)
+            | Value::Table(_) => None,
+        };
+        match seconds {
+            Some(seconds) if allowed.contains(&seconds) => {
+                Ok(Some(Duration::from_secs_f64(seconds)))
+            }
+            _ => {
+                let (from, to) = (allowed.start(), allowed.end());
+                let problem = format!("must be between {from} and {to} (seconds)");
+                Err(unfit(key, setting, &problem))
+            }
+        }
+    }
+
+    /// Yes or no.
+    pub(super) fn boolean(&mut self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Setting { value: Value::Boolean(found), .. }) => Ok(*found),
+            Some(setting) => Err(unfit(key, setting, "must be true or false")),
+        }
+    }
+
+    /// A text that `parse` understands; `allowed` says what that is.
+    pub(super) fn text<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        default: T,
+    ) -> Result<T, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(default) };
+        let parsed = setting.value.as_str().and_then(parse);
+        parsed.ok_or_else(|| unfit(key, setting, &format!("must be {allowed}")))
+    }
+
+    /// One word of a list.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        choices: &[T],
+        name: impl Fn(T) -> &'static str,
+        default: T,
+    ) -> Result<T, ConfigError> {
+        let names: Vec<_> = choices.iter().map(|&choice| format!("{:?}", name(choice))).collect();
+        let allowed = format!("one of {}", names.join(", "));
+        let parse = |text: &str| choices.iter().copied().find(|&choice| name(choice) == text);
+        self.text(key, &allowed, parse, default)
+    }
+
+    /// A list of texts, each of which passes `check`; `allowed` says what that asks. Entries are
+    /// never shown: a secret may have come among them.
+    pub(super) fn list(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        check: impl Fn(&str) -> bool,
+        default: Vec<String>,
+    ) -> Result<Vec<String>, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(default) };
+        let Value::Array(list) = &setting.value else {
+            return Err(bad(key, setting.at.clone(), format!("must be {allowed}")));
+        };
+        let one = |(place, value): (usize, &Value)| {
+            let text = value.as_str().filter(|text| check(text)).map(str::to_owned);
+            let problem = || format!("must be {allowed}; entry {} is none", place + 1);
+            text.ok_or_else(|| bad(key, setting.at.clone(), problem()))
+        };
+        list.iter().enumerate().map(one).collect()
+    }
+
+    /// A table with names of the user's own, each entry turned by `entry` into what it means or
+    /// the sentence that says why not. Values are never shown: they may be secrets.
+    pub(super) fn table<T>(
+        &mut self,
+        key: &str,
+        entry: impl Fn(&str, &Value) -> Result<T, String>,
+    ) -> Result<BTreeMap<String, T>, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(BTreeMap::new()) };
+        let Value::Table(table) = &setting.value else {
+            let problem = "must be a table such as { name = \"value\" }".to_owned();
+            return Err(bad(key, setting.at.clone(), problem));
+        };
+        let read = |(name, value): (&String, &Value)| match entry(name, value) {
+            Ok(read) => Ok((name.clone(), read)),
+            Err(problem) => Err(bad(&format!("{key}.{name}"), setting.at.clone(), problem)),
+        };
+        table.iter().map(read).collect()
+    }
+
+    /// Refuses `key` unless `holds`; the place is the key's, else `other`'s, because one of the
+    /// two was set.
+    pub(super) fn check(
+        &self,
+        holds: bool,
+        key: &str,
+        other: &str,
+        problem: String,
+    ) -> Result<(), ConfigError> {
+        if holds {
+            return Ok(());
+        }
+        let place = |key: &str| self.settings.get(key).map(|setting| setting.at.clone());
+        let at = place(key).or_else(|| place(other)).unwrap_or(Place::Default);
+        Err(bad(key, at, problem))
+    }
+
+    /// Where `key` was set.
+    pub(super) fn place(&self, key: &str) -> Option<&Place> {
+        self.settings.get(key).map(|setting| &setting.at)
+    }
+
+    /// Refuses what was set but never asked for.
+    pub(super) fn finish(&self) -> Result<(), ConfigError> {
+        let unknown = |(key, setting): &(&String, &Setting)| {
+            let is_empty = setting.value.as_table().is_some_and(toml::Table::is_empty);
+            !(self.known.contains(key) || is_empty && self.is_section(key))
+        };
+        let line = |(_, setting): &(&String, &Setting)| match setting.at {
+            Place::Line(_, line) => line,
+            Place::Env(_) | Place::Flag(_) | Place::Default => usize::MAX,
+        };
+        match self.settings.iter().filter(unknown).min_by_key(line) {
+            None => Ok(()),
+            Some((key, setting)) => Err(ConfigError::UnknownKey {
+                at: setting.at.clone(),
+                key: key.clone(),
+                allowed: self.allowed_instead_of(key),
+            }),
+        }
+    }
+
+    fn get(&mut self, key: &str) -> Option<&Setting> {
+        self.known.push(key.to_owned());
+        self.settings.get(key)
+    }
+
+    fn is_section(&self, key: &str) -> bool {
+        self.known.iter().any(|known| known.strip_prefix(key).is_some_and(|k| k.starts_with('.')))
+    }
+
+    fn allowed_instead_of(&self, key: &str) -> String {
+        if self.is_section(key) {
+            return format!("{key} is a section, [{key}]");
+        }
+        let split =
+            |known: &String| known.rsplit_once('.').map(|(s, k)| (s.to_owned(), k.to_owned()));
+        let known: Vec<(String, String)> = self.known.iter().filter_map(split).collect();
+        let (section, _) = key.rsplit_once('.').unwrap_or_default();
+        let here: Vec<&str> =
+            known.iter().filter(|(of, _)| of == section).map(|(_, name)| name.as_str()).collect();
+        if !here.is_empty() {
+            return format!("[{section}] has {}", here.join(", "));
+        }
+        if key.starts_with("types.") {
+            return format!("the task types are {}", TaskType::ALL.map(TaskType::name).join(", "));
+        }
+        let mut sections: Vec<&str> = known.iter().map(|(of, _)| of.as_str()).collect();
+        sections.retain(|section| !section.contains('.'));
+        sections.dedup();
+        format!("the sections are {} and types.<task type>", sections.join(", "))
+    }
+}
+
+fn bad(key: &str, at: Place, problem: String) -> ConfigError {
+    ConfigError::BadValue { at, key: key.to_owned(), problem }
+}
+
+fn unfit(key: &str, setting: &Setting, allowed: &str) -> ConfigError {
+    bad(key, setting.at.clone(), format!("{allowed}, found {}", setting.value))
+}

@@ -1,0 +1,180 @@
+//! The effective configuration as a file, for people to read and for the daemon to load again.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use toml::{Table, Value};
+
+use super::{
+    Config, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig, WorkerConfig,
+};
+use crate::domain::TaskType;
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+/// A name with one of these in it names a secret.
+const SECRET_NAMES: [&str; 7] =
+    ["key", "token", "secret", "password", "passwd", "credential", "authorization"];
+
+/// Writes the effective configuration as TOML with every key, secrets hidden.
+#[must_use]
+pub fn render(config: &Config) -> String {
+    let mut text = String::from("# The effective configuration.\n");
+    let state_dir = config.state_dir.display().to_string();
+    let _ = writeln!(text, "# --state-dir {state_dir:?}");
+    for (section, keys) in sections(config) {
+        let _ = writeln!(text, "\n[{section}]");
+        for (key, value) in keys {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+    text
+}
+
+/// The keys of one section, in the order of the shipped file.
+type Keys = Vec<(&'static str, Value)>;
+
+/// Every key with its value. The patterns name every field, so that a new one cannot be missed.
+pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
+    let Config { http, pool, queue, worker, types, store, log, state_dir: _ } = config;
+    let mut sections = vec![
+        ("http".to_owned(), http_keys(http)),
+        ("pool".to_owned(), pool_keys(pool)),
+        ("queue".to_owned(), queue_keys(queue)),
+        ("worker".to_owned(), worker_keys(worker)),
+    ];
+    for kind in TaskType::ALL {
+        let TypeConfig { timeout } = types[kind.index()];
+        if let Some(timeout) = timeout {
+            sections.push((format!("types.{kind}"), vec![("timeout_s", seconds(timeout))]));
+        }
+    }
+    let StoreConfig { path } = store;
+    sections.push(("store".to_owned(), vec![("path", text(path))]));
+    let LogConfig { level, format } = *log;
+    let log = vec![("level", text(LogConfig::level_name(level))), ("format", text(format.name()))];
+    sections.push(("log".to_owned(), log));
+    sections
+}
+
+fn http_keys(http: &HttpConfig) -> Keys {
+    let HttpConfig { bind, base_path, max_body_bytes, workers, max_in_flight, call_timeout } = http;
+    vec![
+        ("bind", text(&bind.to_string())),
+        ("base_path", text(base_path)),
+        ("max_body_bytes", count(*max_body_bytes)),
+        ("workers", count(*workers)),
+        ("max_in_flight", count(*max_in_flight)),
+        ("call_timeout_s", seconds(*call_timeout)),
+    ]
+}
+
+fn pool_keys(pool: &PoolConfig) -> Keys {
+    let PoolConfig { autostart, size, max_size, restarts_max, restart_window, drain } = pool;
+    vec![
+        ("autostart", Value::Boolean(*autostart)),
+        ("size", count(*size)),
+        ("max_size", count(*max_size)),
+        ("restarts_max", Value::from(*restarts_max)),
+        ("restart_window_s", seconds(*restart_window)),
+        ("drain_s", seconds(*drain)),
+    ]
+}
+
+fn queue_keys(queue: &QueueConfig) -> Keys {
+    let QueueConfig {
+        max_depth,
+        max_attempts,
+        backoff_first,
+        backoff_max,
+        affinity_window,
+        exclusion_relax,
+        assignment_latency_target,
+    } = queue;
+    let target_ms = i64::try_from(assignment_latency_target.as_millis()).unwrap_or(i64::MAX);
+    vec![
+        ("max_depth", count(*max_depth)),
+        ("max_attempts", Value::from(*max_attempts)),
+        ("backoff_first_s", seconds(*backoff_first)),
+        ("backoff_max_s", seconds(*backoff_max)),
+        ("affinity_window", count(*affinity_window)),
+        ("exclusion_relax_s", seconds(*exclusion_relax)),
+        ("assignment_latency_target_ms", Value::Integer(target_ms)),
+    ]
+}
+
+fn worker_keys(worker: &WorkerConfig) -> Keys {
+    let WorkerConfig {
+        kind,
+        command,
+        env,
+        pass_env,
+        agent,
+        start_timeout,
+        heartbeat,
+        heartbeat_misses_max,
+        stuck,
+        task_timeout,
+        cancel_grace,
+    } = worker;
+    let hidden: Table = env.keys().map(|name| (name.clone(), text(HIDDEN))).collect();
+    vec![
+        ("kind", text(kind.name())),
+        ("command", Value::from(command.clone())),
+        ("env", Value::Table(hidden)),
+        ("pass_env", Value::from(pass_env.clone())),
+        ("agent", visible(agent)),
+        ("start_timeout_s", seconds(*start_timeout)),
+        ("heartbeat_s", seconds(*heartbeat)),
+        ("heartbeat_misses_max", Value::from(*heartbeat_misses_max)),
+        ("stuck_s", seconds(*stuck)),
+        ("task_timeout_s", seconds(*task_timeout)),
+        ("cancel_grace_s", seconds(*cancel_grace)),
+    ]
+}
+
+/// What a worker gets, in TOML, without what is named like a secret.
+fn visible(value: &Json) -> Value {
+    match value {
+        // TOML has no null, so none came in.
+        Json::Null => text(""),
+        Json::Bool(flag) => Value::Boolean(*flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Integer(number),
+            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(string) => text(string),
+        Json::Array(list) => Value::Array(list.iter().map(visible).collect()),
+        Json::Object(object) => {
+            let entry = |(name, value): (&String, &Json)| {
+                let shown = if is_secret(name, value) { text(HIDDEN) } else { visible(value) };
+                (name.clone(), shown)
+            };
+            Value::Table(object.iter().map(entry).collect())
+        }
+    }
+}
+
+/// Whether `name` names a secret. A number or a flag is none: `max_tokens` is to be seen.
+fn is_secret(name: &str, value: &Json) -> bool {
+    let name = name.to_lowercase();
+    !value.is_number() && !value.is_boolean() && SECRET_NAMES.iter().any(|word| name.contains(word))
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+fn count(count: usize) -> Value {
+    Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// Seconds, as a whole number where they are one.
+fn seconds(duration: Duration) -> Value {
+    match i64::try_from(duration.as_secs()) {
+        Ok(seconds) if duration.subsec_nanos() == 0 => Value::Integer(seconds),
+        _ => Value::Float(duration.as_secs_f64()),
+    }
+}

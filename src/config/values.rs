@@ -1,0 +1,207 @@
+//! The configuration as plain values.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use slog::Level;
+
+use crate::domain::PerType;
+
+/// The effective configuration: every value is checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How clients reach the daemon.
+    pub http: HttpConfig,
+    /// How many agents live.
+    pub pool: PoolConfig,
+    /// How tasks wait and are tried again.
+    pub queue: QueueConfig,
+    /// What an agent runs, and how it is watched.
+    pub worker: WorkerConfig,
+    /// What differs for one task type, by [`TaskType::index`](crate::domain::TaskType::index).
+    pub types: PerType<TypeConfig>,
+    /// Where tasks are kept.
+    pub store: StoreConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Where the daemon keeps its own files, absolute after [`load`](super::load): the agents' work
+    /// directories. No key of the file: `--state-dir`, else `DAEDALUS_STATE_DIR`, else the first
+    /// path in the service manager's `STATE_DIRECTORY`.
+    pub state_dir: PathBuf,
+}
+
+/// Section `[http]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConfig {
+    /// The address and port to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// What stands before every path: empty, or `/...` without a slash at its end.
+    pub base_path: String,
+    /// The longest request body that is taken, in bytes.
+    pub max_body_bytes: usize,
+    /// Threads that serve requests; 0 means one per core.
+    pub workers: usize,
+    /// How many requests may be under way, long polls not counted.
+    pub max_in_flight: usize,
+    /// How long a call may take beyond what it may wait by itself.
+    pub call_timeout: Duration,
+}
+
+/// Section `[pool]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolConfig {
+    /// Whether a start without a stored pool begins one of `size` agents.
+    pub autostart: bool,
+    /// How many agents a pool has when nobody says otherwise.
+    pub size: usize,
+    /// How many agents a pool can have.
+    pub max_size: usize,
+    /// How often one agent is restarted within `restart_window`.
+    pub restarts_max: u32,
+    /// The time in which restarts are counted.
+    pub restart_window: Duration,
+    /// How long running tasks may go on when the daemon is asked to stop.
+    pub drain: Duration,
+}
+
+/// Section `[queue]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueConfig {
+    /// How many tasks may be pending before a submit is refused.
+    pub max_depth: usize,
+    /// How many counted failures end a task.
+    pub max_attempts: u32,
+    /// The wait after the first failure of a task's own.
+    pub backoff_first: Duration,
+    /// The longest wait between two tries.
+    pub backoff_max: Duration,
+    /// How many successes per task type and agent the routing remembers.
+    pub affinity_window: usize,
+    /// How long a task waits for an agent on which it did not fail yet.
+    pub exclusion_relax: Duration,
+    /// The assignment latency over which a warning is due.
+    pub assignment_latency_target: Duration,
+}
+
+/// Section `[worker]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerConfig {
+    /// Whether the pool's agents are processes of ours.
+    pub kind: WorkerKind,
+    /// The program of a process agent and its arguments; empty means the built-in worker.
+    pub command: Vec<String>,
+    /// Variables that the worker gets; secrets may be among them.
+    pub env: BTreeMap<String, String>,
+    /// Names of variables that are handed on from the daemon's environment.
+    pub pass_env: Vec<String>,
+    /// A JSON object that the worker gets as it is when it starts.
+    pub agent: Value,
+    /// How long a new agent may take to be ready.
+    pub start_timeout: Duration,
+    /// The time between two signs of life.
+    pub heartbeat: Duration,
+    /// How many silent intervals make an agent suspect.
+    pub heartbeat_misses_max: u32,
+    /// How long a suspect agent that is busy may stay silent before it is killed.
+    pub stuck: Duration,
+    /// How long a task may run when neither it nor its type says otherwise.
+    pub task_timeout: Duration,
+    /// How long a cancelled or overdue task has to end by itself.
+    pub cancel_grace: Duration,
+}
+
+/// Where the agents of the pool come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerKind {
+    /// The daemon starts a process per agent.
+    Process,
+    /// Programs elsewhere fetch their work.
+    External,
+}
+
+impl WorkerKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Process, Self::External];
+
+    /// The name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::External => "external",
+        }
+    }
+}
+
+/// Section `[types.<task type>]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TypeConfig {
+    /// How long a task of this type may run; `None` means [`WorkerConfig::task_timeout`].
+    pub timeout: Option<Duration>,
+}
+
+/// Section `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Only [`StoreConfig::MEMORY`] today.
+    pub path: String,
+}
+
+impl StoreConfig {
+    /// The path that means: in memory, gone when the daemon ends.
+    pub const MEMORY: &'static str = ":memory:";
+}
+
+/// Section `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least severe level that is written.
+    pub level: Level,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line, for programs.
+    Json,
+    /// `ts level msg key=value ...`, for people.
+    Text,
+}
+
+impl LogConfig {
+    /// The levels that can be asked for, the least severe first.
+    pub const LEVELS: [Level; 5] =
+        [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Critical];
+
+    /// The name of a level in the file and in every line.
+    #[must_use]
+    pub const fn level_name(level: Level) -> &'static str {
+        match level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+            Level::Critical => "critical",
+        }
+    }
+}
+
+impl LogFormat {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::Json, Self::Text];
+
+    /// The name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What tests may see of the state machine beyond what it tells its readers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Scheduler;
+use crate::domain::agent::Agent;
+use crate::domain::gate::Gates;
+use crate::domain::idle::IdleAgents;
+use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::limits::Limits;
+use crate::domain::metrics::Counters;
+use crate::domain::priority::Seq;
+use crate::domain::queue::Queue;
+use crate::domain::task::Task;
+use crate::domain::timers::Timers;
+
+/// Every part of the state machine, to look at.
+#[derive(Clone, Copy)]
+pub(in crate::domain) struct Inside<'a> {
+    pub limits: &'a Limits,
+    pub tasks: &'a BTreeMap<Seq, Task>,
+    pub ids: &'a BTreeMap<TaskId, Seq>,
+    pub ended: &'a VecDeque<Seq>,
+    pub queue: &'a Queue,
+    pub counted: usize,
+    pub agents: &'a BTreeMap<AgentId, Agent>,
+    pub idle: &'a IdleAgents,
+    pub gates: &'a Gates,
+    pub timers: &'a Timers,
+    pub counters: &'a Counters,
+    pub process_runs: usize,
+    pub closing: bool,
+    pub draining: bool,
+}
+
+impl Scheduler {
+    pub(in crate::domain) fn inside(&self) -> Inside<'_> {
+        Inside {
+            limits: &self.limits,
+            tasks: &self.tasks,
+            ids: &self.ids,
+            ended: &self.ended,
+            queue: &self.queue,
+            counted: self.counted,
+            agents: &self.agents,
+            idle: &self.idle,
+            gates: &self.gates,
+            timers: &self.timers,
+            counters: &self.counters,
+            process_runs: self.process_runs,
+            closing: self.closing.is_some(),
+            draining: self.draining,
+        }
+    }
+}

@@ -1,0 +1,614 @@
+//! A small world around the scheduler: names instead of ids, a clock that is turned by hand, and
+//! an outside that kills processes when it is told to. The one place of the tests that knows the
+//! scheduler's API; after each of its calls every invariant is checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::invariants::{self, Before};
+use crate::domain::scheduler::Inside;
+use crate::domain::{
+    Accepted, AgentId, AgentKind, AgentStatus, Attempt, ContextIds, Effect, Event, Exit, Failing,
+    Failure, Gate, Gates, Heartbeat, Incarnation, Jitter, Json, Limits, Metrics, Now, Preference,
+    Priority, ProcessFacts, Refusal, Report, SECOND_US, Scheduler, StatusReason, TaskError, TaskId,
+    TaskSpec, TaskStatus, TaskType, TaskTypes, TaskView, TraceId,
+};
+
+/// In which order the world answers a kill, or whether the test does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deaths {
+    ActorFirst,
+    TreeFirst,
+    ByHand,
+}
+
+pub(super) struct World {
+    pub scheduler: Scheduler,
+    pub now: Now,
+    /// What the last verb wanted done, in order.
+    pub effects: Vec<Effect>,
+    pub deaths: Deaths,
+    /// Whether a lost agent is begun again at once.
+    pub restarts: bool,
+    /// Lives that somebody wanted ended and that the test ends by hand.
+    pub dying: BTreeSet<(AgentId, Incarnation)>,
+    /// Agents that were lost and not begun again.
+    pub lost: BTreeMap<AgentId, Incarnation>,
+    /// The latencies of every success, the oldest first; an oracle's own memory.
+    pub learned: BTreeMap<(AgentId, TaskType), Vec<u64>>,
+    /// Every task that ended and how: it must never change again.
+    pub ended: BTreeMap<TaskId, TaskStatus>,
+    pub accepted: BTreeSet<TaskId>,
+    /// Since when each idle agent is idle; an oracle's own memory.
+    pub idle_since: BTreeMap<AgentId, u64>,
+    fresh: u64,
+}
+
+/// Ids are names in bytes, so their order is the order of the names.
+fn uuid(name: &str) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    Uuid::from_bytes(bytes)
+}
+
+pub(super) fn agent(name: &str) -> AgentId {
+    AgentId::from_uuid(uuid(name))
+}
+
+pub(super) fn task(name: &str) -> TaskId {
+    TaskId::from_uuid(uuid(name))
+}
+
+/// The name behind an id.
+pub(super) fn name(id: impl ToString) -> String {
+    let uuid = Uuid::parse_str(&id.to_string()).unwrap();
+    let text: Vec<u8> = uuid.into_bytes().into_iter().take_while(|&byte| byte != 0).collect();
+    String::from_utf8(text).unwrap()
+}
+
+fn names(ids: impl IntoIterator<Item = AgentId>) -> String {
+    ids.into_iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn success() -> Report {
+    Report::Completed { result: None, usage: None }
+}
+
+pub(super) fn error(retryable: bool) -> Report {
+    let error = TaskError { code: "oops".into(), message: "it went wrong".into(), retryable };
+    Report::Failed { error, usage: None }
+}
+
+pub(super) fn seconds(seconds: f64) -> u64 {
+    (seconds * SECOND_US as f64).round() as u64
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(|_| {}, Vec::new())
+    }
+
+    /// Process agents of these names, ready.
+    pub(super) fn with_agents<const N: usize>(names: [&str; N]) -> Self {
+        let mut world = Self::new();
+        for name in names {
+            world.spawn(name);
+        }
+        world
+    }
+
+    pub(super) fn with(limits: impl FnOnce(&mut Limits), gates: Vec<Gate>) -> Self {
+        let mut chosen = Limits::default();
+        limits(&mut chosen);
+        Self {
+            scheduler: Scheduler::new(chosen, Gates::new(gates)),
+            now: Now { mono_us: 1_000 * SECOND_US, wall_us: 1_700_000_000 * SECOND_US },
+            effects: Vec::new(),
+            deaths: Deaths::ActorFirst,
+            restarts: false,
+            dying: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            learned: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            idle_since: BTreeMap::new(),
+            fresh: 0,
+        }
+    }
+
+    pub(super) fn inside(&self) -> Inside<'_> {
+        self.scheduler.inside()
+    }
+
+    fn fresh(&mut self) -> ContextIds {
+        let mut id = || {
+            self.fresh += 1;
+            Uuid::from_u128(u128::from(self.fresh))
+        };
+        ContextIds { context_window_id: id(), tool_session_id: id(), memory_handle_id: id() }
+    }
+
+    /// One call of the scheduler, with every check around it, and then what the outside does.
+    fn call<T>(&mut self, verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> T) -> T {
+        self.effects.clear();
+        self.step(verb)
+    }
+
+    fn step<T>(&mut self, verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> T) -> T {
+        let before = Before::of(self);
+        let mut effects = Vec::new();
+        let answer = verb(&mut self.scheduler, self.now, &mut effects);
+        for effect in &effects {
+            self.remember(effect);
+        }
+        invariants::check(self, &before, &effects);
+        for effect in effects {
+            self.effects.push(effect.clone());
+            self.play(effect);
+        }
+        answer
+    }
+
+    fn remember(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Event(Event::TaskEnded { task_id, status, .. }) => {
+                let before = self.ended.insert(*task_id, *status);
+                assert_eq!(before, None, "{} ended twice", name(task_id));
+                if *status == TaskStatus::Completed {
+                    let view = self.scheduler.task(*task_id).expect("a task that just ended");
+                    let record = view.attempts.last().expect("a completed task had an attempt");
+                    let start = record.started.unwrap_or(record.assigned).mono_us;
+                    let key = (record.agent, view.summary.kind);
+                    self.learned.entry(key).or_default().push(self.now.mono_us - start);
+                }
+            }
+            Effect::Event(Event::TaskSubmitted { task_id, .. }) => {
+                self.accepted.insert(*task_id);
+            }
+            Effect::AgentLost { agent, ended } => {
+                self.lost.insert(*agent, ended.incarnation);
+            }
+            Effect::AgentRemoved { agent } => {
+                self.lost.remove(agent);
+                self.dying.retain(|(dying, _)| dying != agent);
+                self.learned.retain(|(of, _), _| of != agent);
+            }
+            _ => {}
+        }
+    }
+
+    fn play(&mut self, effect: Effect) {
+        match effect {
+            Effect::KillTree { agent, incarnation } | Effect::StopAgent { agent, incarnation } => {
+                let (id, life) = (agent, incarnation);
+                match self.deaths {
+                    Deaths::ByHand => {
+                        self.dying.insert((id, life));
+                    }
+                    Deaths::ActorFirst => {
+                        self.actor_gone_of(id, life);
+                        self.tree_gone_of(id, life);
+                    }
+                    Deaths::TreeFirst => {
+                        self.tree_gone_of(id, life);
+                        self.actor_gone_of(id, life);
+                    }
+                }
+            }
+            Effect::AgentLost { agent, .. } if self.restarts => self.restart_of(agent),
+            _ => {}
+        }
+    }
+
+    fn actor_gone_of(&mut self, id: AgentId, life: Incarnation) {
+        let failure = Failure::new("pipe_closed", "its process wrote no more");
+        self.step(|s, now, fx| s.agent_failed(id, life, failure, true, now, fx));
+    }
+
+    fn tree_gone_of(&mut self, id: AgentId, life: Incarnation) {
+        self.dying.remove(&(id, life));
+        self.step(|s, now, fx| s.tree_gone(id, life, Exit::Signal(9), now, fx));
+    }
+
+    fn restart_of(&mut self, id: AgentId) {
+        let Some(life) = self.lost.remove(&id) else { return };
+        let fresh = self.fresh();
+        self.step(|s, _, fx| s.begin_life(id, life.next(), fresh, fx));
+        self.ready_of(id, life.next());
+    }
+
+    fn ready_of(&mut self, id: AgentId, life: Incarnation) {
+        let facts = ProcessFacts { pid: 2, launcher_pid: 1, workdir: String::new() };
+        self.step(|s, now, fx| s.agent_ready(id, life, facts, now, fx));
+    }
+
+    /// The present life of the agent.
+    pub(super) fn life(&self, who: &str) -> Incarnation {
+        let view = self.scheduler.agent_view(agent(who));
+        view.map_or(Incarnation::FIRST, |view| view.incarnation)
+    }
+
+    // --- agents ---
+
+    pub(super) fn spawn(&mut self, who: &str) {
+        self.spawn_for(who, TaskTypes::ALL);
+    }
+
+    pub(super) fn spawn_for(&mut self, who: &str, types: TaskTypes) {
+        self.spawn_starting(who, types);
+        self.ready(who);
+    }
+
+    pub(super) fn spawn_starting(&mut self, who: &str, types: TaskTypes) {
+        self.add(who, AgentKind::Process, types);
+    }
+
+    /// An external agent without a lease.
+    pub(super) fn join(&mut self, who: &str) {
+        self.add(who, AgentKind::External { lease_us: None }, TaskTypes::ALL);
+    }
+
+    /// An external agent with a lease that has not called yet.
+    pub(super) fn join_leased(&mut self, who: &str, lease_s: u64) {
+        let kind = AgentKind::External { lease_us: Some(lease_s * SECOND_US) };
+        self.add(who, kind, TaskTypes::ALL);
+    }
+
+    pub(super) fn add(&mut self, who: &str, kind: AgentKind, types: TaskTypes) {
+        let fresh = self.fresh();
+        self.call(|s, now, fx| s.add_agent(agent(who), kind, types, fresh, now, fx));
+    }
+
+    pub(super) fn ready(&mut self, who: &str) {
+        self.effects.clear();
+        self.ready_of(agent(who), self.life(who));
+    }
+
+    /// An agent says that it is ready in this life, whether or not that is the present one.
+    pub(super) fn ready_in(&mut self, id: AgentId, life: Incarnation) {
+        self.effects.clear();
+        self.ready_of(id, life);
+    }
+
+    /// The supervisor begins the next life of a lost agent, and it is ready.
+    pub(super) fn restart(&mut self, who: &str) {
+        self.effects.clear();
+        self.restart_of(agent(who));
+    }
+
+    pub(super) fn begin_life(&mut self, who: &str) {
+        let Some(life) = self.lost.remove(&agent(who)) else { return };
+        let fresh = self.fresh();
+        self.call(|s, _, fx| s.begin_life(agent(who), life.next(), fresh, fx));
+    }
+
+    pub(super) fn give_up(&mut self, who: &str) {
+        let reason = StatusReason::RestartsExhausted;
+        self.call(|s, _, fx| s.give_up_agent(agent(who), reason, "too often".into(), fx));
+    }
+
+    /// The whole process dies by itself.
+    pub(super) fn lose(&mut self, who: &str) {
+        let life = self.life(who);
+        self.effects.clear();
+        if self.deaths == Deaths::TreeFirst {
+            self.tree_gone_of(agent(who), life);
+            self.actor_gone_of(agent(who), life);
+        } else {
+            self.actor_gone_of(agent(who), life);
+            self.tree_gone_of(agent(who), life);
+        }
+    }
+
+    pub(super) fn actor_gone(&mut self, who: &str) {
+        self.effects.clear();
+        self.actor_gone_of(agent(who), self.life(who));
+    }
+
+    pub(super) fn tree_gone(&mut self, who: &str) {
+        self.effects.clear();
+        self.tree_gone_of(agent(who), self.life(who));
+    }
+
+    /// The watcher says that the agent is no good; its actor lives.
+    pub(super) fn goes_silent(&mut self, who: &str) {
+        let (id, life) = (agent(who), self.life(who));
+        let failure = Failure::new("silent", "no frame came");
+        self.call(|s, now, fx| s.agent_failed(id, life, failure, false, now, fx));
+    }
+
+    pub(super) fn tree_stuck(&mut self, who: &str) {
+        let life = self.life(who);
+        self.call(|s, now, fx| s.tree_stuck(agent(who), life, now, fx));
+    }
+
+    pub(super) fn fail(&mut self, who: &str) -> Result<Failing, Refusal> {
+        self.call(|s, now, fx| s.fail_agent(agent(who), "no good", now, fx))
+    }
+
+    pub(super) fn recover(&mut self, who: &str) -> Result<(), Refusal> {
+        let fresh = self.fresh();
+        self.call(|s, now, fx| s.recover_agent(agent(who), fresh, now, fx))
+    }
+
+    pub(super) fn remove(&mut self, who: &str, drain_s: u64) -> Result<(), Refusal> {
+        self.call(|s, now, fx| s.remove_agent(agent(who), drain_s * SECOND_US, now, fx))
+    }
+
+    pub(super) fn close_pool(&mut self, drain_s: u64, discard: bool) {
+        self.call(|s, now, fx| s.close_pool(drain_s * SECOND_US, discard, now, fx));
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.call(|s, _, fx| s.drain(fx));
+    }
+
+    pub(super) fn stop_process_runs(&mut self) {
+        self.call(|s, now, fx| s.stop_process_runs(now, fx));
+    }
+
+    pub(super) fn heartbeat(&mut self, who: &str) -> Result<Heartbeat, Refusal> {
+        self.heartbeat_as(who, None)
+    }
+
+    pub(super) fn heartbeat_as(
+        &mut self,
+        who: &str,
+        life: Option<u32>,
+    ) -> Result<Heartbeat, Refusal> {
+        let (fresh, life) = (self.fresh(), life.map(Incarnation::new));
+        self.call(|s, now, fx| s.heartbeat(agent(who), life, fresh, now, fx))
+    }
+
+    /// What the agent is given: task, attempt.
+    pub(super) fn fetch(&mut self, who: &str) -> Result<Option<(String, u32)>, Refusal> {
+        let fresh = self.fresh();
+        let answer = self.call(|s, now, fx| s.fetch(agent(who), None, fresh, now, fx))?;
+        Ok(answer.1.map(|work| (name(work.task_id), work.attempt.get())))
+    }
+
+    pub(super) fn call_opened(&mut self, who: &str) {
+        self.call(|s, _, _| s.call_opened(agent(who)));
+    }
+
+    pub(super) fn call_closed(&mut self, who: &str) {
+        self.call(|s, now, _| s.call_closed(agent(who), now));
+    }
+
+    // --- tasks ---
+
+    pub(super) fn submit(&mut self, what: &str, kind: TaskType) -> Result<Accepted, Refusal> {
+        self.submit_with(what, kind, |_| {})
+    }
+
+    pub(super) fn submit_at(&mut self, what: &str, priority: i64) -> Result<Accepted, Refusal> {
+        self.submit_with(what, TaskType::General, |spec| {
+            spec.priority = Priority::new(priority).unwrap();
+        })
+    }
+
+    pub(super) fn submit_to(&mut self, what: &str, who: &str) -> Result<Accepted, Refusal> {
+        self.submit_with(what, TaskType::General, |spec| spec.preferred = Some(Ok(agent(who))))
+    }
+
+    pub(super) fn submit_with(
+        &mut self,
+        what: &str,
+        kind: TaskType,
+        change: impl FnOnce(&mut TaskSpec),
+    ) -> Result<Accepted, Refusal> {
+        let payload: Json = serde_json::from_str("{}").unwrap();
+        let trace = TraceId::parse("trace").unwrap();
+        let priority = Priority::default();
+        let mut spec =
+            TaskSpec { kind, payload, priority, preferred: None, timeout_us: None, trace };
+        change(&mut spec);
+        self.call(|s, now, fx| s.submit(task(what), spec, now, fx))
+    }
+
+    pub(super) fn cancel(&mut self, what: &str) -> Result<TaskStatus, Refusal> {
+        self.call(|s, now, fx| s.cancel(task(what), now, fx))
+    }
+
+    /// The process agent says that it started what it has.
+    pub(super) fn start(&mut self, who: &str) {
+        let Some((task_id, attempt)) = self.run_of(who) else { return };
+        let life = self.life(who);
+        self.call(|s, now, fx| s.task_started(agent(who), life, task_id, attempt, now, fx));
+    }
+
+    /// The process agent reports how what it has ended.
+    pub(super) fn finish(&mut self, who: &str, report: Report) {
+        let Some((task_id, attempt)) = self.run_of(who) else { return };
+        let life = self.life(who);
+        self.report(who, life.get(), &name(task_id), attempt.get(), report);
+    }
+
+    /// A report as it came, whether or not it is about anything.
+    pub(super) fn report(&mut self, who: &str, life: u32, what: &str, n: u32, report: Report) {
+        let (who, life) = (agent(who), Incarnation::new(life));
+        let (what, n) = (task(what), Attempt::new(n));
+        self.call(|s, now, fx| s.task_ended(who, life, what, n, report, now, Jitter::FULL, fx));
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        what: &str,
+        attempt: Option<u32>,
+        report: Report,
+    ) -> Result<TaskStatus, Refusal> {
+        self.complete_with(what, attempt, report, Jitter::FULL)
+    }
+
+    pub(super) fn complete_with(
+        &mut self,
+        what: &str,
+        attempt: Option<u32>,
+        report: Report,
+        jitter: Jitter,
+    ) -> Result<TaskStatus, Refusal> {
+        let attempt = attempt.map(Attempt::new);
+        self.call(|s, now, fx| s.complete(task(what), attempt, report, now, jitter, fx))
+    }
+
+    /// Submits a task, has this agent complete it after so long, and forgets about it.
+    pub(super) fn teach(&mut self, who: &str, kind: TaskType, took_s: f64) {
+        let what = format!("teach{}", self.accepted.len());
+        self.submit_with(&what, kind, |spec| spec.preferred = Some(Ok(agent(who)))).unwrap();
+        self.expect(&what, &format!("in_progress on {who}, attempt 1"));
+        self.start(who);
+        self.pass(took_s);
+        self.finish(who, success());
+        self.expect(&what, &format!("completed on {who}, attempt 1"));
+    }
+
+    pub(super) fn gate(&mut self, gate: &str, open: bool) {
+        self.call(|s, now, fx| s.set_gate(gate, open, now, fx));
+    }
+
+    // --- time ---
+
+    /// Time passes, and whatever is due on the way happens when it is due.
+    pub(super) fn pass(&mut self, s: f64) {
+        self.effects.clear();
+        let until = self.now.mono_us + seconds(s);
+        while let Some(due) = self.scheduler.next_timeout().filter(|&due| due <= until) {
+            self.turn_to(due.max(self.now.mono_us));
+            self.step(|s, now, fx| s.handle_timeout(now, fx));
+            invariants::nothing_due_is_left(self);
+        }
+        self.turn_to(until);
+    }
+
+    /// The daemon stands still for so long and then says so.
+    pub(super) fn stand_still(&mut self, s: f64) {
+        self.turn_to(self.now.mono_us + seconds(s));
+        self.call(|scheduler, now, _| scheduler.resume(seconds(s), now));
+    }
+
+    fn turn_to(&mut self, mono_us: u64) {
+        let passed = mono_us - self.now.mono_us;
+        self.now = Now { mono_us, wall_us: self.now.wall_us + passed };
+    }
+
+    // --- what is ---
+
+    pub(super) fn run_of(&self, who: &str) -> Option<(TaskId, Attempt)> {
+        self.scheduler.agent_view(agent(who)).ok()?.run
+    }
+
+    pub(super) fn view(&self, what: &str) -> TaskView {
+        self.scheduler.task(task(what)).unwrap()
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        self.scheduler.metrics(self.now)
+    }
+
+    /// A task in words, for example `in_progress on bert, attempt 2, failures 1, excludes anna`.
+    pub(super) fn describe(&self, what: &str) -> String {
+        let Ok(view) = self.scheduler.task(task(what)) else { return "unknown".into() };
+        let summary = view.summary;
+        let mut words = summary.status.name().to_owned();
+        if let Some(waiting) = &summary.waiting {
+            words = format!("pending: {}", reason(&waiting.reason));
+        }
+        if let Some(agent) = summary.assigned_agent {
+            words = format!("{words} on {}", name(agent));
+        }
+        if summary.attempt > Attempt::NONE {
+            words = format!("{words}, attempt {}", summary.attempt);
+        }
+        if summary.failures > 0 {
+            words = format!("{words}, failures {}", summary.failures);
+        }
+        if !summary.failed_on.is_empty() {
+            words = format!("{words}, excludes {}", names(summary.failed_on));
+        }
+        words
+    }
+
+    #[track_caller]
+    pub(super) fn expect(&self, what: &str, words: &str) {
+        assert_eq!(self.describe(what), words, "task {what}");
+    }
+
+    /// The attempts of a task in words, for example `agent_failed on anna, open on bert`.
+    #[track_caller]
+    pub(super) fn expect_attempts(&self, what: &str, words: &str) {
+        let attempts = self.view(what).attempts.into_iter().map(|record| {
+            let outcome = record.end.map_or("open", |end| end.outcome.name());
+            let overlap = if record.overlap_possible { " (overlap possible)" } else { "" };
+            format!("{outcome} on {}{overlap}", name(record.agent))
+        });
+        assert_eq!(attempts.collect::<Vec<_>>().join(", "), words, "attempts of {what}");
+    }
+
+    /// An agent in words, for example `executing t1`, `degraded (failed)` or `gone`.
+    pub(super) fn describe_agent(&self, who: &str) -> String {
+        let Ok(view) = self.scheduler.agent_view(agent(who)) else { return "gone".into() };
+        let mut words = view.status.name().to_owned();
+        if let Some((reason, _)) = view.reason {
+            words = format!("{words} ({})", reason.name());
+        }
+        match view.run {
+            Some((task, _)) if view.status != AgentStatus::Idle => {
+                format!("{words} {}", name(task))
+            }
+            _ => words,
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn expect_agent(&self, who: &str, words: &str) {
+        assert_eq!(self.describe_agent(who), words, "agent {who}");
+    }
+
+    /// The newest decision in words, for example `affinity: anna(10) bert, 2 candidates`.
+    #[track_caller]
+    pub(super) fn expect_decision(&self, what: &str, words: &str) {
+        let decision = &self.view(what).attempts.last().unwrap().decision.clone();
+        let candidates = decision.candidates.iter().map(|candidate| {
+            let score = candidate.score_ms.map_or(String::new(), |ms| format!("({ms})"));
+            format!("{}{score}", name(candidate.agent_id))
+        });
+        let candidates = candidates.collect::<Vec<_>>().join(" ");
+        let relaxed = if decision.relaxed { ", relaxed" } else { "" };
+        let excluded = if decision.excluded.is_empty() {
+            String::new()
+        } else {
+            format!(", excludes {}", names(decision.excluded.iter().copied()))
+        };
+        let preference = decision.preference.map_or("", |preference| match preference {
+            Preference::Used => ", preference used",
+            Preference::Unknown => ", preference unknown",
+            Preference::TypeNotTaken => ", preference does not take the type",
+            Preference::Excluded => ", preference excluded",
+            Preference::NotIdle => ", preference not idle",
+        });
+        let actual = format!(
+            "{}: {candidates}, of {}{excluded}{relaxed}{preference}",
+            decision.rule.name(),
+            decision.candidates_total
+        );
+        assert_eq!(actual, words, "decision about {what}");
+    }
+
+    pub(super) fn wanted(&self, is_it: impl Fn(&Effect) -> bool) -> usize {
+        self.effects.iter().filter(|effect| is_it(effect)).count()
+    }
+}
+
+pub(super) fn reason(reason: &crate::domain::PendingReason) -> String {
+    use crate::domain::PendingReason as Reason;
+    match reason {
+        Reason::GateClosed(gate) => return format!("gate_closed:{gate}"),
+        Reason::RetryBackoff => "retry_backoff",
+        Reason::PoolEmpty => "pool_empty",
+        Reason::NoAgentForType => "no_agent_for_type",
+        Reason::ExcludedEverywhere => "excluded_everywhere",
+        Reason::NoIdleAgent => "no_idle_agent",
+    }
+    .to_owned()
+}

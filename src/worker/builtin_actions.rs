@@ -1,0 +1,270 @@
+//! What the built-in worker can do; the table is in [`builtin`](super::builtin).
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, raise};
+use nix::unistd::getppid;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest, Sha256};
+
+use super::builtin::{Task, Worker, mask_sigterm};
+use crate::domain::{Attempt, TaskId};
+
+/// How the work on a task ended.
+pub(super) enum Outcome {
+    Done(Box<RawValue>),
+    Failed { code: &'static str, message: String, retryable: bool },
+    Cancelled,
+}
+
+const ACTIONS: &str = "echo, sleep, digest, fail, spin, hang, crash, exit, stop, garbage, huge, \
+                       wrong_task, twice, double_fork, children, kill_launcher, stop_launcher";
+
+#[derive(Deserialize)]
+struct Named {
+    action: String,
+}
+
+#[derive(Deserialize)]
+struct Echo {
+    value: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Echoed {
+    value: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Sleep {
+    seconds: f64,
+}
+
+#[derive(Deserialize)]
+struct DigestOf {
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Fail {
+    #[serde(default)]
+    retryable: bool,
+}
+
+#[derive(Deserialize)]
+struct Spin {
+    #[serde(default)]
+    seconds: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Crash {
+    #[serde(default)]
+    signal: Option<i32>,
+}
+
+#[derive(Deserialize)]
+struct Exit {
+    #[serde(default)]
+    code: Option<u8>,
+}
+
+#[derive(Deserialize)]
+struct Children {
+    count: u16,
+}
+
+/// A payload that cannot be understood, as a sentence.
+struct Bad(String);
+
+impl From<serde_json::Error> for Bad {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Makes ready for `payload` before the daemon hears that the work began: from that word on,
+/// `hang` must not be ended by SIGTERM.
+pub(super) fn prepare(payload: &RawValue) {
+    let named = serde_json::from_str::<Named>(payload.get());
+    if named.is_ok_and(|Named { action }| action == "hang") {
+        mask_sigterm(true);
+    }
+}
+
+/// Does what `payload` asks for.
+pub(super) fn act(worker: &Worker, task: &Task, payload: &RawValue) -> Outcome {
+    try_to_act(worker, task, payload).unwrap_or_else(|Bad(message)| Outcome::Failed {
+        code: "bad_payload",
+        message,
+        retryable: false,
+    })
+}
+
+fn try_to_act(worker: &Worker, task: &Task, payload: &RawValue) -> Result<Outcome, Bad> {
+    let Named { action } = serde_json::from_str(payload.get())
+        .map_err(|error| Bad(format!("{error}; action must be one of: {ACTIONS}")))?;
+    Ok(match action.as_str() {
+        "echo" => {
+            let Echo { value } = read(&action, payload)?;
+            done(&Echoed { value })?
+        }
+        "sleep" => {
+            let Sleep { seconds } = read(&action, payload)?;
+            if worker.wait_for_cancel(Some(length(seconds)?)) {
+                Outcome::Cancelled
+            } else {
+                done(&json!({}))?
+            }
+        }
+        "digest" => {
+            let DigestOf { text } = read(&action, payload)?;
+            done(&json!({"sha256": sha256(&text)}))?
+        }
+        "fail" => {
+            let Fail { retryable } = read(&action, payload)?;
+            let message = "the payload asked for a failure".to_owned();
+            Outcome::Failed { code: "asked_to_fail", message, retryable }
+        }
+        "spin" => {
+            let Spin { seconds } = read(&action, payload)?;
+            spin(worker, seconds.map(length).transpose()?)?
+        }
+        "hang" => loop {
+            std::thread::park();
+        },
+        "crash" => {
+            let Crash { signal } = read(&action, payload)?;
+            return Err(survived(signal.unwrap_or(Signal::SIGKILL as i32)));
+        }
+        "exit" => {
+            let Exit { code } = read(&action, payload)?;
+            exit(code.unwrap_or(1))
+        }
+        "stop" => {
+            raise(Signal::SIGSTOP).map_err(|error| Bad(error.to_string()))?;
+            done(&json!({}))?
+        }
+        "garbage" => {
+            worker.say_as_is("this is not a frame\n");
+            wait_for_consequences(worker)
+        }
+        "huge" => {
+            let text = "x".repeat(worker.max_frame_bytes());
+            let body = json!({"task_id": task.task_id, "attempt": task.attempt, "output": text});
+            worker.say("result", &body);
+            wait_for_consequences(worker)
+        }
+        "wrong_task" => {
+            let stranger = TaskId::from_uuid(uuid::Uuid::from_u128(42));
+            worker.say_result(stranger, Attempt::new(1), &to_raw_value(&json!({}))?);
+            wait_for_consequences(worker)
+        }
+        "twice" => {
+            worker.say_result(task.task_id, task.attempt, &to_raw_value(&json!({}))?);
+            done(&json!({}))?
+        }
+        "double_fork" => done(&json!({"pid": leave_a_detached_process()?}))?,
+        "children" => {
+            let Children { count } = read(&action, payload)?;
+            let pids = (0..count).map(|_| start_child()).collect::<Result<Vec<_>, _>>()?;
+            done(&json!({"pids": pids}))?
+        }
+        "kill_launcher" => signal_the_launcher(worker, Signal::SIGKILL)?,
+        "stop_launcher" => signal_the_launcher(worker, Signal::SIGSTOP)?,
+        _ => return Err(Bad(format!("unknown action; action must be one of: {ACTIONS}"))),
+    })
+}
+
+fn read<T: DeserializeOwned>(action: &str, payload: &RawValue) -> Result<T, Bad> {
+    serde_json::from_str(payload.get()).map_err(|error| Bad(format!("{action}: {error}")))
+}
+
+fn done(output: &impl Serialize) -> Result<Outcome, Bad> {
+    Ok(Outcome::Done(to_raw_value(output)?))
+}
+
+fn length(seconds: f64) -> Result<Duration, Bad> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| Bad(format!("seconds: {error}")))
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        // Writing into a string does not fail.
+        let _written = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Looks at the clock and at cancel between rounds of some 100 microseconds.
+fn spin(worker: &Worker, at_most: Option<Duration>) -> Result<Outcome, Bad> {
+    let mut text = String::new();
+    let begun = super::builtin::now();
+    while at_most.is_none_or(|at_most| begun.elapsed() < at_most) {
+        if worker.wait_for_cancel(Some(Duration::ZERO)) {
+            return Ok(Outcome::Cancelled);
+        }
+        for _ in 0..50 {
+            text = sha256(&text);
+        }
+    }
+    done(&json!({"last": text}))
+}
+
+/// Sends itself a signal; comes back only when that did not end it. Twice, because the runtime
+/// handles the first SIGSEGV by making the second one deadly.
+fn survived(number: i32) -> Bad {
+    let Ok(signal) = Signal::try_from(number) else {
+        return Bad(format!("signal: {number} is not between 1 and 31"));
+    };
+    for _ in 0..2 {
+        if let Err(error) = raise(signal) {
+            return Bad(error.to_string());
+        }
+    }
+    Bad(format!("signal: {signal} does not end a process"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is what was asked for")]
+fn exit(code: u8) -> ! {
+    std::process::exit(code.into())
+}
+
+fn wait_for_consequences(worker: &Worker) -> Outcome {
+    worker.wait_for_cancel(None);
+    Outcome::Cancelled
+}
+
+/// A process in a session of its own, with init or a subreaper for a parent, that ignores SIGTERM.
+fn leave_a_detached_process() -> Result<u32, Bad> {
+    let script = "trap '' TERM; setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Bad(error.to_string()))?;
+    let pid = String::from_utf8_lossy(&output.stdout);
+    pid.trim().parse().map_err(|_| Bad(format!("sh answered {pid:?}")))
+}
+
+/// It is no group leader, so `setsid` does not fork, and the pid stays that of the program.
+fn start_child() -> Result<u32, Bad> {
+    Command::new("setsid")
+        .args(["sleep", "1000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(|child| child.id())
+        .map_err(|error| Bad(error.to_string()))
+}
+
+fn signal_the_launcher(worker: &Worker, signal: Signal) -> Result<Outcome, Bad> {
+    kill(getppid(), signal).map_err(|error| Bad(error.to_string()))?;
+    Ok(wait_for_consequences(worker))
+}

@@ -1,0 +1,184 @@
+//! `daedalus launch -- CMD ARGS..`: the parent of one worker, which ends only when everything that
+//! the worker started has ended.
+//!
+//! It adopts what its worker leaves behind (child subreaper), and kills the whole tree when the
+//! worker ends, when it gets SIGTERM, and when nobody holds the other end of its stdin any more:
+//! that is how it learns that the daemon is gone. SIGUSR1 is passed on as a polite SIGTERM to the
+//! group of the worker. It is one thread without a runtime, and it ends with a code of
+//! [`exit`].
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, WaitId, WaitIdOptions, WaitOptions, kill_process_group, set_child_subreaper, waitid,
+    waitpid,
+};
+
+use super::{exit, proc, tree};
+
+/// How long the last phase waits for a child to end before it looks again. Only children which
+/// cannot die at once (uninterruptible sleep) make it matter.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Starts `command` and stays until its whole tree has ended.
+#[must_use]
+pub fn run(command: &[OsString]) -> ExitCode {
+    match Launcher::start(command) {
+        Ok(launcher) => ExitCode::from(launcher.stay()),
+        Err(failure) => {
+            // The daemon reads this as a line of the worker's log. When it is gone, nobody does.
+            let _nobody_reads = writeln!(io::stderr(), "daedalus launch: {}", failure.why);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Nothing was started.
+struct Failure {
+    code: u8,
+    why: String,
+}
+
+impl Failure {
+    fn own(what: &str, cause: impl std::fmt::Display) -> Self {
+        Self { code: exit::OTHER, why: format!("{what}: {cause}") }
+    }
+}
+
+struct Launcher {
+    worker: Pid,
+    signals: SignalFd,
+}
+
+impl Launcher {
+    fn start(command: &[OsString]) -> Result<Self, Failure> {
+        let Some((program, arguments)) = command.split_first() else {
+            return Err(Failure::own("cannot start a worker", "no command was given"));
+        };
+        close_what_was_inherited();
+        // Blocked before there is a worker, so that none is missed. `Command` resets the mask in
+        // the child.
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGUSR1] {
+            mask.add(signal);
+        }
+        mask.thread_block().map_err(|cause| Failure::own("cannot block signals", cause))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&mask, flags)
+            .map_err(|cause| Failure::own("cannot watch signals", cause))?;
+        set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|cause| Failure::own("cannot become a subreaper", cause))?;
+        let null = File::options()
+            .write(true)
+            .open("/dev/null")
+            .map_err(|cause| Failure::own("cannot open /dev/null", cause))?;
+
+        let worker = Command::new(program)
+            .args(arguments)
+            .process_group(0)
+            .spawn()
+            .map_err(|cause| Failure {
+                code: code_of(&cause),
+                why: format!("cannot start {}: {cause}", program.display()),
+            })?
+            .id();
+        let Some(worker) = tree::pid_of(worker) else {
+            return Err(Failure::own("cannot start a worker", "it has no pid"));
+        };
+        // Now only the worker's side holds the pipe, so that its end is the end of the worker's
+        // output. When this fails, that end is merely seen later.
+        let _later = rustix::stdio::dup2_stdout(&null);
+        Ok(Self { worker, signals })
+    }
+
+    fn stay(self) -> u8 {
+        let stdin = rustix::stdio::stdin();
+        loop {
+            // The worker reads this pipe too, so no byte of it is asked for or taken here.
+            let mut sources = [
+                PollFd::new(&stdin, PollFlags::empty()),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            // An interrupted call leaves the results empty, which is another round.
+            let _interrupted = poll(&mut sources, None);
+            let daemon_is_gone = !sources[0].revents().is_empty();
+            if daemon_is_gone || self.asked_to_end() || self.worker_ended() {
+                break;
+            }
+            self.reap_the_adopted();
+        }
+        tree::end(self.worker, || self.wait_for_a_child()).map_or(exit::OTHER, exit::encode)
+    }
+
+    /// Takes the signals that came, passes on the polite one, and says whether SIGTERM was there.
+    fn asked_to_end(&self) -> bool {
+        let mut asked = false;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match Signal::try_from(signal.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGTERM) => asked = true,
+                // The worker was not reaped yet, so the number means its own group.
+                Ok(Signal::SIGUSR1) => {
+                    let _gone = kill_process_group(self.worker, rustix::process::Signal::TERM);
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        asked
+    }
+
+    /// Leaves the worker unreaped, so that its group can still be killed by its number.
+    fn worker_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.worker), options), Ok(None))
+    }
+
+    fn reap_the_adopted(&self) {
+        let children: BTreeSet<u32> = proc::children(std::process::id()).into_iter().collect();
+        for child in children.into_iter().filter_map(tree::pid_of) {
+            if child != self.worker {
+                let _still_running = waitpid(Some(child), WaitOptions::NOHANG);
+            }
+        }
+    }
+
+    fn wait_for_a_child(&self) {
+        let mut sources = [PollFd::new(&self.signals, PollFlags::IN)];
+        let timeout = Timespec::try_from(LOOK_AGAIN).ok();
+        let _interrupted = poll(&mut sources, timeout.as_ref());
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+    }
+}
+
+/// The daemon opens everything close-on-exec, but what it was itself started with (sockets from a
+/// service manager) may not be. A worker gets its three streams and nothing else.
+fn close_what_was_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let fds: Vec<i32> =
+        open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in fds.into_iter().filter(|fd| *fd > 2) {
+        // The one of the directory itself is closed already.
+        let _closed = nix::unistd::close(fd);
+    }
+}
+
+/// A lack of memory or of processes may pass, so it is not reported as a command that cannot run.
+fn code_of(cause: &io::Error) -> u8 {
+    use io::ErrorKind::{NotFound, OutOfMemory, WouldBlock};
+    let kind = cause.kind();
+    if kind == NotFound {
+        exit::NOT_FOUND
+    } else if matches!(kind, WouldBlock | OutOfMemory) {
+        exit::OTHER
+    } else {
+        exit::CANNOT_EXECUTE
+    }
+}

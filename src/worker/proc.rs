@@ -1,0 +1,232 @@
+//! What `/proc` says of processes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::param::{clock_ticks_per_second, page_size};
+
+/// The children of `pid`, those that ended and wait to be reaped among them, oldest first.
+///
+/// A child that ends during the look can hide another one, so "none" is certain only when nobody
+/// reaps children of `pid` meanwhile.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    from_children_files(pid).unwrap_or_else(|| children_by_parent(pid))
+}
+
+/// The children of `pid`, found by asking every process for its parent: slower than
+/// [`children`], and complete.
+#[must_use]
+pub fn children_by_parent(pid: u32) -> Vec<u32> {
+    let mut found: Vec<(u64, u32)> = every_pid()
+        .filter_map(|candidate| Some((candidate, Stat::read(candidate)?)))
+        .filter(|(_, stat)| stat.parent == pid)
+        .map(|(candidate, stat)| (stat.started_ticks, candidate))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// The worker of the launcher `launcher`: its oldest child. It is always there while the worker
+/// lives, because a launcher starts nothing before it, and ends when it ends.
+#[must_use]
+pub fn worker_of(launcher: u32) -> Option<u32> {
+    children(launcher).first().copied()
+}
+
+/// Everything under `root` without `root` itself, parents before their children.
+#[must_use]
+pub fn descendants(root: u32) -> Vec<u32> {
+    let mut found = children(root);
+    let mut known: BTreeSet<u32> = found.iter().copied().collect();
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        found.extend(children(pid).into_iter().filter(|child| known.insert(*child)));
+        next += 1;
+    }
+    found
+}
+
+/// The parent of `pid`; `None` when there is no such process.
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    Stat::read(pid).map(|stat| stat.parent)
+}
+
+/// The CPU time that `root` and everything under it used, ended processes counted with whoever
+/// reaped them. It grows in steps of one clock tick (usually 10 ms), and may go back when a process
+/// ends whose parent does not wait for its children: ask whether it changed.
+#[must_use]
+pub fn tree_cpu_time(root: u32) -> Duration {
+    let ticks = std::iter::once(root)
+        .chain(descendants(root))
+        .filter_map(Stat::read)
+        .map(|stat| stat.cpu_ticks + stat.reaped_cpu_ticks)
+        .sum();
+    from_ticks(ticks)
+}
+
+/// The CPU time of this one process; `None` when there is no such process.
+#[must_use]
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    Stat::read(pid).map(|stat| from_ticks(stat.cpu_ticks))
+}
+
+/// When `pid` started, in clock ticks since the machine did. With the pid it names a process for
+/// ever, because pids are used again.
+#[must_use]
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    Stat::read(pid).map(|stat| stat.started_ticks)
+}
+
+/// How long ago `pid` started; `None` when there is no such process.
+#[must_use]
+pub fn age(pid: u32) -> Option<Duration> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let up = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(up.saturating_sub(from_ticks(start_ticks(pid)?)))
+}
+
+/// The resident memory of `pid`; `None` when there is no such process.
+#[must_use]
+pub fn rss_bytes(pid: u32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * page_size() as u64)
+}
+
+/// The names, without the values, of what `pid` was given as its environment.
+pub fn environment_names(pid: u32) -> io::Result<Vec<String>> {
+    let environment = fs::read(format!("/proc/{pid}/environ"))?;
+    Ok(environment
+        .split(|byte| *byte == 0)
+        .filter(|entry| !entry.is_empty())
+        .filter_map(|entry| entry.split(|byte| *byte == b'=').next())
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect())
+}
+
+/// The directory in which `pid` works.
+pub fn workdir(pid: u32) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/cwd"))
+}
+
+/// The memory of this machine.
+pub fn total_memory_bytes() -> io::Result<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok())
+        .map(|kilobytes| kilobytes * 1024)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no MemTotal in /proc/meminfo"))
+}
+
+/// Whether `pid` is a process that can still act: it exists and did not end.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    Stat::read(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// `None` when the kernel was built without these files.
+fn from_children_files(pid: u32) -> Option<Vec<u32>> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Some(Vec::new()); // No such process, so it has no children.
+    };
+    let mut found = Vec::new();
+    for thread in threads.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => {
+                found.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()))
+            }
+            Err(_) if thread.path().exists() => return None,
+            Err(_) => {} // The thread ended; another one of `pid` got its children.
+        }
+    }
+    Some(found)
+}
+
+fn every_pid() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
+}
+
+/// The fields of `/proc/PID/stat` that are used here.
+struct Stat {
+    state: char,
+    parent: u32,
+    cpu_ticks: u64,
+    reaped_cpu_ticks: u64,
+    started_ticks: u64,
+}
+
+impl Stat {
+    fn read(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the name of the program in parentheses, which may hold anything,
+    /// parentheses, spaces and broken UTF-8 included. So the fields are counted from its end.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            cpu_ticks: number(14)? + number(15)?,
+            reaped_cpu_ticks: number(16)? + number(17)?,
+            started_ticks: number(22)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_program_name_hides_nothing() {
+        let line = b"7 (a) R 1 (\xff b) S 41 7 7 0 -1 4194560 9 8 7 6 11 12 13 14 20 0 1 0 99 1 2";
+        let stat = Stat::parse(line).expect("a well-formed line");
+        assert_eq!((stat.state, stat.parent, stat.started_ticks), ('S', 41, 99));
+        assert_eq!((stat.cpu_ticks, stat.reaped_cpu_ticks), (23, 27));
+        assert!(Stat::parse(b"").is_none());
+        assert!(Stat::parse(b"7 (x").is_none());
+        assert!(Stat::parse(b"7 (x) S 1").is_none());
+    }
+
+    #[test]
+    fn this_process_can_be_looked_up() {
+        let own = std::process::id();
+        assert!(is_alive(own));
+        assert!(rss_bytes(own).unwrap() > 100_000);
+        assert!(total_memory_bytes().unwrap() > rss_bytes(own).unwrap());
+        assert!(age(own).unwrap() < Duration::from_secs(3600));
+        assert!(start_ticks(own).is_some() && cpu_time(own).is_some());
+        assert_eq!(workdir(own).unwrap(), std::env::current_dir().unwrap());
+        assert!(environment_names(own).unwrap().iter().any(|name| name == "PATH"));
+        let parent = parent(own).unwrap();
+        assert!(children(parent).contains(&own));
+        assert!(children_by_parent(parent).contains(&own));
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_no_error() {
+        let nobody = u32::MAX;
+        assert!(!is_alive(nobody));
+        assert_eq!(rss_bytes(nobody), None);
+        assert_eq!(tree_cpu_time(nobody), Duration::ZERO);
+        assert!(children(nobody).is_empty() && descendants(nobody).is_empty());
+    }
+}

@@ -1,0 +1,397 @@
+//! The frames between the daemon and a worker: JSON Lines, one flat object with a `type` each.
+//!
+//! A worker says `hello`, gets `init`, says `ready`, and then gets one `task` at a time, each of
+//! which it ends with exactly one `result`, `error` or `cancelled`. Unknown fields are ignored both
+//! ways, so adding one is no new version.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::domain::{
+    AgentId, Attempt, Incarnation, Json, Report, TaskError, TaskId, TaskType, TraceId, Usage,
+};
+
+/// The version of the protocol that this daemon speaks.
+pub const PROTO: u32 = 1;
+
+/// Why a frame of a worker cannot be taken. The worker broke the protocol, or its pipe broke.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The line is not what a frame looks like.
+    #[error("a frame is not a JSON object with a type: {0}")]
+    NotAFrame(String),
+    /// The type is known, and its fields are not what they must be.
+    #[error("a frame of type {kind} is not well-formed: {why}")]
+    Malformed {
+        /// The type that the frame says it is.
+        kind: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The line goes on beyond the limit.
+    #[error("a frame is longer than {limit} bytes")]
+    TooLong {
+        /// What the worker was told in `init`.
+        limit: usize,
+    },
+    /// A frame was lost or written twice.
+    #[error("frame {found} came where frame {expected} was due")]
+    Gap {
+        /// The number after that of the frame before.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// The pipe cannot be read.
+    #[error("cannot read the output of the worker: {0}")]
+    Read(#[source] std::io::Error),
+}
+
+/// What a worker says. Numbers that are only shown are lenient: absent means 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    /// The first frame.
+    Hello {
+        /// The oldest and the newest version that the worker speaks.
+        proto: [u32; 2],
+        /// What the worker believes to be its pid.
+        pid: u32,
+    },
+    /// It can take tasks.
+    Ready,
+    /// It cannot work with what `init` said; it ends with code 65.
+    InitError {
+        /// Why.
+        message: String,
+    },
+    /// It began to work on this attempt.
+    Started {
+        /// Which task.
+        task_id: TaskId,
+        /// Which attempt of it.
+        attempt: Attempt,
+    },
+    /// One call of a model.
+    ModelCall(ModelCall),
+    /// One step of the agent.
+    Step(Step),
+    /// The agent wants a tool of the daemon.
+    ToolCall(ToolCall),
+    /// A line for the log.
+    Log(Log),
+    /// A sign of life.
+    Heartbeat(Heartbeat),
+    /// An attempt ended: `result`, `error` or `cancelled`.
+    Ended {
+        /// Which task.
+        task_id: TaskId,
+        /// Which attempt of it.
+        attempt: Attempt,
+        /// How.
+        report: Report,
+    },
+    /// It was asked to cancel something that it does not run.
+    CancelIgnored,
+    /// The answer to a ping.
+    Pong,
+    /// It cannot go on; it ends.
+    Fatal {
+        /// Why.
+        message: String,
+    },
+    /// The answer to `shutdown`; it ends with code 0.
+    Bye,
+    /// A type of a later version.
+    Unknown,
+}
+
+/// The body of `model_call`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ModelCall {
+    /// For which task.
+    pub task_id: TaskId,
+    /// How long it took.
+    #[serde(default)]
+    pub ms: f64,
+    /// Tokens sent.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens answered.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// Why it failed, when it did.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// The body of `step`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Step {
+    /// Of which task.
+    pub task_id: TaskId,
+    /// Its number.
+    #[serde(default)]
+    pub step: u64,
+    /// Its kind, in the words of the worker.
+    #[serde(default)]
+    pub kind: String,
+    /// Whether it gave the answer.
+    #[serde(default)]
+    pub is_final: bool,
+}
+
+/// The body of `tool_call`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ToolCall {
+    /// For which task.
+    pub task_id: TaskId,
+    /// Names the call in its answer.
+    pub call_id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Option<Json>,
+}
+
+/// The body of `log`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Log {
+    /// About which task, if any.
+    #[serde(default)]
+    pub task_id: Option<TaskId>,
+    /// `debug`, `info`, `warning` or `error`; whatever else it may be is for the reader.
+    #[serde(default)]
+    pub level: String,
+    /// The line.
+    pub text: String,
+}
+
+/// The body of `heartbeat`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Heartbeat {
+    /// The task that runs, if any.
+    pub task_id: Option<TaskId>,
+    /// The number of its step.
+    pub step: Option<u64>,
+    /// What the worker is at: `idle`, `agent`, `model`, `tool:x`.
+    pub phase: String,
+    /// For how long.
+    pub phase_s: f64,
+    /// Its resident memory.
+    pub rss_kb: u64,
+    /// The CPU time that it used.
+    pub cpu_s: f64,
+}
+
+/// Reads one line. An unknown type is [`FromWorker::Unknown`]; anything else that does not fit is
+/// an error.
+pub fn parse(line: &[u8]) -> Result<FromWorker, FrameError> {
+    parse_numbered(line).map(|(_, frame)| frame)
+}
+
+/// Reads one line and its `seq`, if it has one.
+pub(super) fn parse_numbered(line: &[u8]) -> Result<(Option<u64>, FromWorker), FrameError> {
+    let head: Head<'_> =
+        serde_json::from_slice(line).map_err(|error| FrameError::NotAFrame(brief(&error)))?;
+    let frame = body(&head.kind, line).map_err(|error| FrameError::Malformed {
+        kind: head.kind.chars().take(32).collect(),
+        why: brief(&error),
+    })?;
+    Ok((head.seq, frame))
+}
+
+fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
+    let from = line;
+    Ok(match kind {
+        "hello" => {
+            let Hello { proto, pid } = serde_json::from_slice(from)?;
+            FromWorker::Hello { proto, pid }
+        }
+        "ready" => FromWorker::Ready,
+        "init_error" => FromWorker::InitError { message: said(from)? },
+        "started" => {
+            let Lease { task_id, attempt } = serde_json::from_slice(from)?;
+            FromWorker::Started { task_id, attempt }
+        }
+        "model_call" => FromWorker::ModelCall(serde_json::from_slice(from)?),
+        "step" => FromWorker::Step(serde_json::from_slice(from)?),
+        "tool_call" => FromWorker::ToolCall(serde_json::from_slice(from)?),
+        "log" => FromWorker::Log(serde_json::from_slice(from)?),
+        "heartbeat" => FromWorker::Heartbeat(serde_json::from_slice(from)?),
+        "result" => {
+            let Completed { task_id, attempt, output, usage } = serde_json::from_slice(from)?;
+            let report = Report::Completed { result: Some(Json::new(output)), usage: used(usage) };
+            FromWorker::Ended { task_id, attempt, report }
+        }
+        "error" => {
+            let Failed { task_id, attempt, code, message, retryable, usage } =
+                serde_json::from_slice(from)?;
+            let error = TaskError { code, message, retryable };
+            FromWorker::Ended {
+                task_id,
+                attempt,
+                report: Report::Failed { error, usage: used(usage) },
+            }
+        }
+        "cancelled" => {
+            let Cancelled { task_id, attempt, usage } = serde_json::from_slice(from)?;
+            let report = Report::Cancelled { usage: used(usage) };
+            FromWorker::Ended { task_id, attempt, report }
+        }
+        "cancel_ignored" => FromWorker::CancelIgnored,
+        "pong" => FromWorker::Pong,
+        "fatal" => FromWorker::Fatal { message: said(from)? },
+        "bye" => FromWorker::Bye,
+        _ => FromWorker::Unknown,
+    })
+}
+
+fn said(line: &[u8]) -> serde_json::Result<String> {
+    serde_json::from_slice(line).map(|Said { message }| message)
+}
+
+/// An account that cannot be read is no reason to lose the result that it came with.
+fn used(usage: Option<Box<RawValue>>) -> Option<Usage> {
+    serde_json::from_str(usage?.get()).ok()
+}
+
+/// An error of serde may quote what it did not expect; only its beginning is passed on.
+fn brief(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(160).collect()
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Hello {
+    proto: [u32; 2],
+    pid: u32,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Lease {
+    task_id: TaskId,
+    attempt: Attempt,
+}
+
+#[derive(Deserialize)]
+struct Completed {
+    task_id: TaskId,
+    attempt: Attempt,
+    /// Not an `Option`: `null` is a result, and no `output` at all is a broken frame.
+    output: Box<RawValue>,
+    #[serde(default)]
+    usage: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    task_id: TaskId,
+    attempt: Attempt,
+    code: String,
+    message: String,
+    #[serde(default)]
+    retryable: bool,
+    #[serde(default)]
+    usage: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Cancelled {
+    task_id: TaskId,
+    attempt: Attempt,
+    #[serde(default)]
+    usage: Option<Box<RawValue>>,
+}
+
+/// One task for an agent of either kind.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskFrame<'a> {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which attempt of it; goes back with the result.
+    pub attempt: Attempt,
+    /// Its kind.
+    pub task_type: TaskType,
+    /// What the client sent.
+    pub payload: &'a Json,
+    /// Ties the work to the request that caused it.
+    pub trace_id: &'a TraceId,
+    /// What is left of the time for it.
+    pub timeout_s: f64,
+    /// Why the attempt before this one failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_failure: Option<&'a str>,
+}
+
+/// What the daemon says to a worker.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToWorker<'a> {
+    /// The answer to `hello`.
+    Init {
+        /// The version that both speak from here on.
+        proto: u32,
+        /// Whose process the worker is.
+        agent_id: AgentId,
+        /// Which life of the agent.
+        incarnation: Incarnation,
+        /// How often the worker gives a sign of life.
+        heartbeat_s: f64,
+        /// The longest frame that either side takes.
+        max_frame_bytes: usize,
+        /// How the agent is to be built, for the worker alone to understand.
+        agent: &'a serde_json::Value,
+    },
+    /// Something to do.
+    Task(TaskFrame<'a>),
+    /// Asks to stop. Without effect when the worker is not at it any more.
+    Cancel {
+        /// Which task.
+        task_id: TaskId,
+        /// Which attempt of it.
+        attempt: Attempt,
+        /// For the log of the worker.
+        reason: &'a str,
+    },
+    /// Asks for a `pong`.
+    Ping {
+        /// Comes back in the pong.
+        nonce: u64,
+    },
+    /// Asks an idle worker to end.
+    Shutdown {
+        /// For the log of the worker.
+        reason: &'a str,
+    },
+}
+
+impl ToWorker<'_> {
+    /// The frame as one line, with its line break.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Every key is a string and nothing here can fail, so there is always a whole line.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;
