@@ -23,6 +23,9 @@ use crate::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
 /// call a tree stuck, and a little.
 const TREES_END_WITHIN: Duration = Duration::from_secs(32);
 
+/// How long workers that do nothing get to end by themselves.
+const PROCESSES_END_WITHIN: Duration = Duration::from_secs(3);
+
 /// Room for what stands around a payload or result in a frame.
 const FRAME_EXTRA_BYTES: usize = 64 * 1024;
 
@@ -151,7 +154,7 @@ async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listenin
     }
     // Connections that wait for nothing are closed; calls under way get the server's own time-out.
     listening.stop(true).await;
-    let _router_is_gone = pool.stop_process_runs().await;
+    pool.stop_processes(PROCESSES_END_WITHIN).await;
 }
 
 async fn crash(part: &'static str, spawner: SpawnerHandle, log: &Logger) -> Result<(), AppError> {

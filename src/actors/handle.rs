@@ -306,17 +306,18 @@ impl PoolHandle {
     /// Takes nothing new from here on, and answers when no process agent works any more or
     /// `within` has passed.
     pub async fn drain(&self, within: Duration) {
+        self.supervisor.do_send(StopSpawning);
         let (drained, done) = oneshot::channel();
         self.router.do_send(DrainDaemon { drained });
         let _drained_or_late = tokio::time::timeout(within, done).await;
     }
 
-    /// Stops the runs of process agents: their attempts are `interrupted`.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn stop_process_runs(&self) -> Result<(), CallError> {
-        self.ask(&self.router, StopProcessRuns).await
+    /// Ends every process, the busy ones by force (their attempts are `interrupted`), and answers
+    /// when none is left or `within` has passed.
+    pub async fn stop_processes(&self, within: Duration) {
+        let (stopped, done) = oneshot::channel();
+        self.router.do_send(StopProcesses { stopped });
+        let _stopped_or_late = tokio::time::timeout(within, done).await;
     }
 
     /// The actor of a process agent; only for tests that make it fail.

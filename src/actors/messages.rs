@@ -476,7 +476,10 @@ pub struct DrainDaemon {
 #[rtype(result = "()")]
 pub struct StopSpawning;
 
-/// To the Router: stop the runs of process agents now.
-#[derive(Clone, Copy, Debug, Message)]
+/// To the Router: end every process now, the busy ones by force; answers when none is left.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct StopProcessRuns;
+pub struct StopProcesses {
+    /// Is answered when no process agent has a process any more.
+    pub stopped: oneshot::Sender<()>,
+}

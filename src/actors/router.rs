@@ -130,6 +130,7 @@ impl Router {
                 self.waiters.pool_closed(closed);
             }
             Effect::Drained => self.waiters.drained(),
+            Effect::ProcessesStopped => self.waiters.stopped(),
             Effect::Event(event) => self.events.write(&event),
         }
     }

@@ -16,6 +16,7 @@ pub(super) struct Waiters {
     settled: Vec<(Vec<AgentId>, oneshot::Sender<()>)>,
     pool_closed: Vec<oneshot::Sender<PoolClosed>>,
     drained: Vec<oneshot::Sender<()>>,
+    stopped: Vec<oneshot::Sender<()>>,
     polls: HashMap<AgentId, Vec<oneshot::Sender<()>>>,
 }
 
@@ -107,6 +108,16 @@ impl Waiters {
 
     pub(super) fn drained(&mut self) {
         for waiter in self.drained.drain(..) {
+            answer(waiter, ());
+        }
+    }
+
+    pub(super) fn await_stopped(&mut self, waiter: oneshot::Sender<()>) {
+        self.stopped.push(waiter);
+    }
+
+    pub(super) fn stopped(&mut self) {
+        for waiter in self.stopped.drain(..) {
             answer(waiter, ());
         }
     }

@@ -1,7 +1,6 @@
 //! Arguments and exit codes.
 
 mod launch;
-mod serve;
 mod worker;
 
 use std::process::ExitCode;
@@ -10,20 +9,14 @@ use clap::{Parser, Subcommand};
 
 /// A coordination daemon for pools of AI worker agents on one machine.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Subcommands>,
-    #[command(flatten)]
-    serve: serve::Arguments,
 }
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Run the daemon (the default).
-    Serve(serve::Arguments),
-    /// Print the effective configuration, secrets hidden.
-    Config(serve::Arguments),
     /// The parent of one worker; started by the daemon.
     #[command(hide = true)]
     Launch(launch::Arguments),
@@ -33,12 +26,10 @@ enum Subcommands {
 
 /// Runs the program with the arguments of this process.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    match arguments.command {
-        Some(Subcommands::Serve(arguments)) => serve::serve(arguments),
-        Some(Subcommands::Config(arguments)) => serve::show_config(arguments),
+    match Arguments::parse().command {
         Some(Subcommands::Launch(arguments)) => launch::run(&arguments),
         Some(Subcommands::Worker(arguments)) => worker::run(&arguments),
-        None => serve::serve(arguments.serve),
+        // The daemon itself is not built yet.
+        None => ExitCode::SUCCESS,
     }
 }

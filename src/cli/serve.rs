@@ -16,6 +16,7 @@ const EXIT_CONFIG: u8 = 78;
 
 /// Where the configuration comes from, besides `DAEDALUS_SECTION__KEY` variables.
 #[derive(Debug, Default, Args)]
+#[group(id = "serve")]
 pub(super) struct Arguments {
     /// The configuration file [default: /etc/daedalus/daedalus.toml if there is one]
     #[arg(long, value_name = "FILE")]

@@ -134,6 +134,8 @@ pub enum Effect {
     PoolClosed(PoolClosed),
     /// The daemon drains, and no process agent works any more.
     Drained,
+    /// The daemon stops, and no process agent has a process any more.
+    ProcessesStopped,
     /// Something that operators want to read of.
     Event(Event),
 }

@@ -206,11 +206,12 @@ impl Handler<DrainDaemon> for Router {
     }
 }
 
-impl Handler<StopProcessRuns> for Router {
+impl Handler<StopProcesses> for Router {
     type Result = ();
 
-    fn handle(&mut self, _: StopProcessRuns, ctx: &mut Context<Self>) {
-        self.turn(ctx, |scheduler, now, effects| scheduler.stop_process_runs(now, effects));
+    fn handle(&mut self, StopProcesses { stopped }: StopProcesses, ctx: &mut Context<Self>) {
+        self.waiters.await_stopped(stopped);
+        self.turn(ctx, |scheduler, now, effects| scheduler.stop_processes(now, effects));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What external agents answer (rules 9 and 10).
 
 use super::cancel::already_finished;
-use super::end::AttemptEnd;
+use super::report::end_of;
 use super::{Jitter, Scheduler};
 use crate::domain::effect::Effect;
 use crate::domain::ids::{AgentId, Attempt, TaskId};
@@ -31,12 +31,11 @@ impl Scheduler {
         let seq = task.seq;
         match self.completable(task, attempt) {
             Ok(agent) => {
-                let end = match report {
-                    Report::Completed { result, usage } => AttemptEnd::Completed { result, usage },
-                    Report::Failed { error, usage } => AttemptEnd::Failed { error, usage },
-                    Report::Cancelled { .. } => AttemptEnd::Cancelled,
-                };
-                self.close_attempt(seq, agent, end, now, jitter, effects);
+                let run = self.agents.get(&agent).and_then(|agent| agent.run.as_ref());
+                let ending = run.and_then(|run| run.ending.as_ref());
+                if let Some(end) = end_of(ending, report) {
+                    self.close_attempt(seq, agent, end, now, jitter, effects);
+                }
                 self.run_over(agent, now, effects);
                 self.dispatch(now, effects);
                 // The task may have gone straight to its next agent, or out of memory.

@@ -19,13 +19,28 @@ impl Scheduler {
         self.draining
     }
 
-    /// Stops the runs of process agents as an order: their attempts are `interrupted`. External
-    /// agents go on; their attempts outlive the daemon's interest.
-    pub fn stop_process_runs(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let processes = self.agents.values().filter(|agent| agent.is_process());
-        let running: Vec<_> = processes.map(|agent| agent.id).collect();
-        for id in running {
-            self.stop_run(id, now, effects);
+    /// Ends every process: runs are stopped as an order, so their attempts are `interrupted`; a
+    /// process that does nothing is asked to end. [`Effect::ProcessesStopped`] says when none is
+    /// left. External agents go on.
+    pub fn stop_processes(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.draining = true;
+        self.stopping = true;
+        let processes = self.agents.values().filter(|agent| agent.alive);
+        let processes: Vec<_> =
+            processes.map(|agent| (agent.id, agent.incarnation, agent.run.is_some())).collect();
+        for (id, incarnation, runs) in processes {
+            if runs {
+                self.stop_run(id, now, effects);
+            } else {
+                effects.push(Effect::StopAgent { agent: id, incarnation });
+            }
+        }
+        self.say_when_stopped(effects);
+    }
+
+    pub(super) fn say_when_stopped(&self, effects: &mut Vec<Effect>) {
+        if self.stopping && !self.agents.values().any(|agent| agent.alive) {
+            effects.push(Effect::ProcessesStopped);
         }
     }
 

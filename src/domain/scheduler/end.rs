@@ -106,15 +106,10 @@ impl Scheduler {
                 let until_us = now.mono_us + self.backoff_us(seq, jitter);
                 self.requeue(seq, Hold::Backoff { until_us }, now, effects);
             }
-            AttemptEnd::AgentFailed(_) | AttemptEnd::TimedOut(_) => {
+            AttemptEnd::AgentFailed(_)
+            | AttemptEnd::TimedOut(_)
+            | AttemptEnd::Interrupted { .. } => {
                 self.requeue(seq, Hold::Excluding { until_us: None }, now, effects);
-            }
-            AttemptEnd::Interrupted { .. } => {
-                if self.closing.as_ref().is_some_and(|closing| closing.discard) {
-                    self.end_task(seq, TaskStatus::Cancelled, now, effects);
-                } else {
-                    self.requeue(seq, Hold::Excluding { until_us: None }, now, effects);
-                }
             }
         }
         if outcome != Outcome::Completed
@@ -126,8 +121,12 @@ impl Scheduler {
     }
 
     /// Puts a task back in its old place of the queue, held as `hold` says; exclusions are lifted
-    /// after a while (rule 8).
+    /// after a while (rule 8). A pool that is shut down with `discard` cancels it instead (rule 17).
     fn requeue(&mut self, seq: Seq, hold: Hold, now: Now, effects: &mut Vec<Effect>) {
+        if self.closing.as_ref().is_some_and(|closing| closing.discard) {
+            self.end_task(seq, TaskStatus::Cancelled, now, effects);
+            return;
+        }
         let Some(task) = self.tasks.get_mut(&seq) else { return };
         task.state = TaskState::Pending(Wait { since_us: now.mono_us, counted: false, hold });
         self.queue.insert(task.place());

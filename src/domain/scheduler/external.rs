@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use super::assign::previous_failure;
-use crate::domain::agent::{AgentKind, AgentStatus, Ending, Health, StatusReason};
+use crate::domain::agent::{AgentKind, AgentStatus, Ending, Health, Run, StatusReason};
 use crate::domain::effect::{Assignment, Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use crate::domain::refusal::Refusal;
@@ -151,10 +151,13 @@ impl Scheduler {
         let detail = "no assignment or heartbeat call came within lease_s".to_owned();
         agent.health = Health::Degraded { reason: StatusReason::LeaseLost, detail: detail.clone() };
         self.idle.remove(id);
-        let run = agent.run.as_ref().map(|run| (run.task, run.started));
+        let timed_out = |run: &Run| run.ending == Some(Ending::TimedOut);
+        let run = agent.run.as_ref().map(|run| (run.task, run.started, timed_out(run)));
         let failure = Failure::new("lease_lost", detail);
-        if let Some((seq, started)) = run {
-            let end = if started {
+        if let Some((seq, started, timed_out)) = run {
+            let end = if timed_out {
+                AttemptEnd::TimedOut(None)
+            } else if started {
                 AttemptEnd::AgentFailed(failure.clone())
             } else {
                 AttemptEnd::Interrupted { failure: failure.clone(), by_order: false }

@@ -44,9 +44,12 @@ impl Scheduler {
         self.idle.remove(id);
         if agent.is_process() {
             let incarnation = agent.incarnation;
-            let dying = agent.dying.get_or_insert_with(Dying::default);
-            dying.pardoned = true;
-            dying.cause.get_or_insert_with(|| failure.clone());
+            // A death that came before the client counts, or a crash loop could be failed for ever.
+            agent.dying.get_or_insert_with(|| Dying {
+                cause: Some(failure),
+                pardoned: true,
+                ..Dying::default()
+            });
             if let Some(run) = &mut agent.run {
                 run.failed_by_client = true;
                 run.ending.get_or_insert(Ending::FailedByClient);
@@ -58,6 +61,9 @@ impl Scheduler {
         }
         if let Some(until_us) = agent.lease.until_us.take() {
             self.timers.clear(until_us, Timer::Lease(id));
+        }
+        if agent.lease.open_calls > 0 {
+            effects.push(Effect::Wake { agent: id });
         }
         let incarnation = agent.incarnation;
         let run = agent.run.as_ref().map(|run| (run.task, run.task_id, run.ending.clone()));

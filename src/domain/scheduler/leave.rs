@@ -3,7 +3,7 @@
 use super::end::AttemptEnd;
 use super::report::stopped;
 use super::{Closing, Jitter, Scheduler};
-use crate::domain::agent::{Ending, Leaving};
+use crate::domain::agent::{Ending, Health, Leaving, StatusReason};
 use crate::domain::effect::{Effect, Event, PoolClosed};
 use crate::domain::ids::AgentId;
 use crate::domain::refusal::Refusal;
@@ -53,8 +53,8 @@ impl Scheduler {
     /// Stops the run of a leaving agent now.
     pub(super) fn stop_run(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        if let Some(leaving) = &mut agent.leaving {
-            leaving.until_us = None;
+        if let Some(until_us) = agent.leaving.as_mut().and_then(|leaving| leaving.until_us.take()) {
+            self.timers.clear(until_us, Timer::Leave(id));
         }
         let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
         let Some(run) = &mut agent.run else { return };
@@ -79,7 +79,9 @@ impl Scheduler {
             self.timers.clear(until_us, Timer::Leave(id));
         }
         agent.leaving = Some(Leaving { until_us: None });
-        if agent.is_process() && agent.alive {
+        let unkillable =
+            matches!(agent.health, Health::Degraded { reason: StatusReason::Unkillable, .. });
+        if agent.is_process() && agent.alive && !unkillable {
             let incarnation = agent.incarnation;
             effects.push(Effect::StopAgent { agent: id, incarnation });
         } else if agent.run.is_none() {
@@ -134,6 +136,14 @@ impl Scheduler {
             }
         }
         self.close_pool_if_empty(effects);
+    }
+
+    /// Sends an agent away that comes while the pool is shut down; whether it is.
+    pub(super) fn join_closing_pool(&mut self, id: AgentId, effects: &mut Vec<Effect>) -> bool {
+        let Some(closing) = &mut self.closing else { return false };
+        closing.stopped += 1;
+        self.leave_without_run(id, effects);
+        true
     }
 
     fn close_pool_if_empty(&mut self, effects: &mut Vec<Effect>) {

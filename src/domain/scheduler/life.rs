@@ -16,7 +16,8 @@ use crate::domain::time::Now;
 
 impl Scheduler {
     /// A fact: the pool has one more agent. An external one is idle at once; a process one is
-    /// degraded until its process is ready.
+    /// degraded until its process is ready. One that comes to a pool that is being shut down
+    /// leaves at once.
     pub fn add_agent(
         &mut self,
         id: AgentId,
@@ -51,6 +52,9 @@ impl Scheduler {
         };
         self.agents.insert(id, agent);
         effects.push(Effect::Event(Event::AgentSpawned { agent: id, kind: kind.name() }));
+        if self.join_closing_pool(id, effects) {
+            return;
+        }
         if kind != AgentKind::Process {
             effects.push(Effect::AgentSettled { agent: id });
             self.offer(id, now);
@@ -173,7 +177,7 @@ impl Scheduler {
         effects.push(Effect::AgentSettled { agent: id });
         self.status_changed(id, effects);
         if self.agents.get(&id).is_some_and(|agent| agent.leaving.is_some()) {
-            self.forget_agent(id, effects);
+            self.leave_without_run(id, effects);
         }
         self.dispatch(now, effects);
     }
@@ -208,7 +212,7 @@ impl Scheduler {
             let reason = StatusReason::Failed;
             agent.health = Health::Degraded { reason, detail: cause.detail.clone() };
         }
-        if !leaving {
+        if !(leaving || self.stopping) {
             let failure = cause.clone();
             let failed = Event::AgentFailed { agent: id, incarnation, failure };
             effects.push(Effect::Event(failed));
@@ -216,13 +220,14 @@ impl Scheduler {
         self.close_lost_run(id, cause.clone(), false, now, effects);
         if leaving {
             self.forget_agent(id, effects);
-        } else {
+        } else if !self.stopping {
             let counts = !(by_order || pardoned);
             let ended = LifeEnded { incarnation, exit, cause, counts };
             self.status_changed(id, effects);
             effects.push(Effect::AgentSettled { agent: id });
             effects.push(Effect::AgentLost { agent: id, ended });
         }
+        self.say_when_stopped(effects);
         self.dispatch(now, effects);
     }
 

@@ -90,6 +90,7 @@ pub struct Scheduler {
     process_runs: usize,
     closing: Option<Closing>,
     draining: bool,
+    stopping: bool,
 }
 
 /// A shutdown of the pool that goes on.
@@ -122,6 +123,7 @@ impl Scheduler {
             process_runs: 0,
             closing: None,
             draining: false,
+            stopping: false,
         }
     }
 

@@ -80,24 +80,7 @@ impl Scheduler {
             return; // its process is being killed because a client does not trust it
         }
         let seq = run.task;
-        let end = match (&run.ending, report) {
-            (Some(Ending::Cancelled), _) => None,
-            (_, Report::Completed { result, usage }) => {
-                Some(AttemptEnd::Completed { result, usage })
-            }
-            (
-                Some(Ending::TimedOut),
-                Report::Failed { usage, .. } | Report::Cancelled { usage },
-            ) => Some(AttemptEnd::TimedOut(usage)),
-            (_, Report::Failed { error, usage }) => Some(AttemptEnd::Failed { error, usage }),
-            (Some(Ending::Stopped), Report::Cancelled { .. }) => Some(stopped()),
-            (None | Some(Ending::FailedByClient), Report::Cancelled { usage }) => {
-                let message = "the worker cancelled the attempt although nobody asked".to_owned();
-                let error =
-                    TaskError { code: "cancelled_by_worker".to_owned(), message, retryable: true };
-                Some(AttemptEnd::Failed { error, usage })
-            }
-        };
+        let end = end_of(run.ending.as_ref(), report);
         if let Some(end) = end {
             self.close_attempt(seq, agent_id, end, now, jitter, effects);
         }
@@ -150,6 +133,26 @@ impl Scheduler {
             self.offer(agent_id, now);
         }
     }
+}
+
+/// How a report ends the attempt; `None` when its task was cancelled before. After a time-out only
+/// a result still counts, because a failure may come of the request to stop.
+pub(super) fn end_of(ending: Option<&Ending>, report: Report) -> Option<AttemptEnd> {
+    Some(match (ending, report) {
+        (Some(Ending::Cancelled), _) => return None,
+        (_, Report::Completed { result, usage }) => AttemptEnd::Completed { result, usage },
+        (Some(Ending::TimedOut), Report::Failed { usage, .. } | Report::Cancelled { usage }) => {
+            AttemptEnd::TimedOut(usage)
+        }
+        (_, Report::Failed { error, usage }) => AttemptEnd::Failed { error, usage },
+        (Some(Ending::Stopped), Report::Cancelled { .. }) => stopped(),
+        (None | Some(Ending::FailedByClient), Report::Cancelled { usage }) => {
+            let message = "the worker cancelled the attempt although nobody asked".to_owned();
+            let code = "cancelled_by_worker".to_owned();
+            let error = TaskError { code, message, retryable: true };
+            AttemptEnd::Failed { error, usage }
+        }
+    })
 }
 
 /// The end of an attempt that was stopped by order.

@@ -73,3 +73,40 @@ fn failing_an_agent_that_was_stopped_by_order_does_not_count_against_its_task() 
     world.expect("t1", "pending: pool_empty, attempt 1");
     world.expect_attempts("t1", "interrupted on anna");
 }
+
+#[test]
+fn an_unkillable_agent_can_be_removed_and_does_not_hold_up_the_end_of_the_pool() {
+    let mut world = World::with_agents(["anna", "bert"]);
+    world.deaths = Deaths::ByHand;
+    for who in ["anna", "bert"] {
+        world.goes_silent(who);
+        world.tree_stuck(who);
+        world.expect_agent(who, "degraded (unkillable)");
+    }
+    world.remove("anna", 0).unwrap();
+    world.expect_agent("anna", "gone");
+    world.close_pool(0, false);
+    world.expect_agent("bert", "gone");
+    assert_eq!(world.wanted(|effect| matches!(effect, Effect::PoolClosed(_))), 1);
+}
+
+#[test]
+fn failing_an_agent_is_no_death_that_counts_but_does_not_pardon_one_that_was_under_way() {
+    let counts = |world: &World| {
+        let ended = world.effects.iter().find_map(|effect| match effect {
+            Effect::AgentLost { ended, .. } => Some(ended.counts),
+            _ => None,
+        });
+        ended.expect("a life ended")
+    };
+    let mut world = World::with_agents(["anna"]);
+    world.fail("anna").unwrap();
+    assert!(!counts(&world));
+    world.restart("anna");
+
+    world.deaths = Deaths::ByHand;
+    world.actor_gone("anna");
+    world.fail("anna").unwrap();
+    world.tree_gone("anna");
+    assert!(counts(&world), "it died by itself");
+}
