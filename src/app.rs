@@ -222,10 +222,7 @@ fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
         pool: PoolSettings {
             size: pool.size,
             max_size: pool.max_size,
-            kind: match worker.kind {
-                WorkerKind::Process => AgentKind::Process,
-                WorkerKind::External => AgentKind::External { lease_us: None },
-            },
+            kind: default_kind(config),
             restarts_max: usize::try_from(pool.restarts_max).unwrap_or(usize::MAX),
             restart_window_us: micros(pool.restart_window),
         },
@@ -256,6 +253,14 @@ fn http_settings(config: &Config) -> HttpSettings {
         max_body_bytes: config.http.max_body_bytes,
         max_in_flight: config.http.max_in_flight,
         max_pool_size: config.pool.max_size,
+        default_kind: default_kind(config),
+    }
+}
+
+fn default_kind(config: &Config) -> AgentKind {
+    match config.worker.kind {
+        WorkerKind::Process => AgentKind::Process,
+        WorkerKind::External => AgentKind::External { lease_us: None },
     }
 }
 

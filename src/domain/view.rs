@@ -6,7 +6,7 @@ use super::agent::{AgentStats, AgentStatus, ProcessFacts, StatusReason};
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 use super::json::Json;
 use super::priority::{Priority, Seq};
-use super::report::TaskError;
+use super::report::{TaskError, Usage};
 use super::task::{AttemptRecord, TaskStatus};
 use super::task_type::{TaskType, TaskTypes};
 use super::time::Now;
@@ -40,6 +40,8 @@ pub struct TaskSummary {
     pub ended: Option<Now>,
     /// Why it failed.
     pub error: Option<TaskError>,
+    /// What its last attempt that said so used.
+    pub usage: Option<Usage>,
     /// Why and where it waits, while it does.
     pub waiting: Option<Waiting>,
     /// The trace of the request that submitted it.

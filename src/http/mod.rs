@@ -1,36 +1,28 @@
-//! The HTTP room: the server, without routes yet.
+//! HTTP in and out: takes requests in, parses them into the types of the domain, asks the pool,
+//! and shows its answers. Nothing here decides anything about tasks.
+//!
+//! A handler is a few lines: it gets a [`call::Call`], parses its body or query, asks the handle
+//! of the pool and shows the answer. What can go wrong is a [`problem::Problem`]; [`around`] gives
+//! every answer its trace and every request its log line.
 
-use std::io;
-use std::net::TcpListener;
+mod agent_show;
+mod agents;
+mod answer;
+mod around;
+mod body;
+mod call;
+mod external;
+mod fields;
+mod health;
+mod pool;
+mod problem;
+mod query;
+mod reports;
+mod routes;
+mod server;
+mod task_show;
+mod tasks;
+mod trace;
+mod wellformed;
 
-use actix_web::{App, HttpServer};
-use slog::Logger;
-
-use crate::actors::handle::PoolHandle;
-
-/// The server's share of the configuration.
-#[derive(Clone, Debug)]
-pub struct HttpSettings {
-    /// Where the paths stand.
-    pub base_path: String,
-    /// The longest body that is taken.
-    pub max_body_bytes: usize,
-    /// How many requests may be under way.
-    pub max_in_flight: usize,
-    /// How many agents a pool may have.
-    pub max_pool_size: usize,
-}
-
-/// A server on this listener, not running yet.
-///
-/// # Errors
-/// When the listener cannot be used.
-pub fn server(
-    listener: TcpListener,
-    _workers: usize,
-    _pool: PoolHandle,
-    _settings: HttpSettings,
-    _log: Logger,
-) -> io::Result<actix_web::dev::Server> {
-    Ok(HttpServer::new(App::new).disable_signals().listen(listener)?.run())
-}
+pub use server::{HttpSettings, server};

@@ -57,6 +57,7 @@ impl Scheduler {
             first_started: task.first_started,
             ended,
             error: task.error.clone(),
+            usage: task.attempts.iter().rev().find_map(|record| record.end.as_ref()?.usage),
             waiting,
             trace: task.spec.trace.clone(),
         }

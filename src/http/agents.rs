@@ -1,0 +1,172 @@
+//! Agents: how many there are, how they are, and what clients do to them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::agent_show::AgentShown;
+use super::answer::{self, Answer};
+use super::call::{Call, seconds};
+use super::fields::{micros, not_allowed, number, string, task_types};
+use super::pool::MAX_DRAIN_S;
+use super::problem::Problem;
+use crate::actors::messages::SpawnAgent;
+use crate::domain::{AgentId, AgentKind, AgentStatus, AgentView, Incarnation, TaskId, TaskTypes};
+
+/// The shortest and the longest lease, in seconds.
+const LEASE_S: std::ops::RangeInclusive<f64> = 1.0..=3_600.0;
+/// The longest reason that is taken, in characters.
+const MAX_REASON: usize = 1_000;
+
+/// `GET /agents`.
+pub(super) async fn list(call: Call) -> Answer {
+    call.no_query()?;
+    let reports = call.pool().agent_reports().await?;
+    answer::ok(&reports.iter().map(AgentShown::from).collect::<Vec<_>>())
+}
+
+/// `GET /agents/{id}`.
+pub(super) async fn get(call: Call) -> Answer {
+    call.no_query()?;
+    let report = call.pool().agent_report(call.agent_id()?).await?;
+    answer::ok(&AgentShown::from(&report))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpawnBody<'a> {
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    lease_s: Option<&'a RawValue>,
+    #[serde(borrow)]
+    task_types: Option<&'a RawValue>,
+}
+
+impl SpawnBody<'_> {
+    fn parse(&self, default_kind: AgentKind) -> Result<SpawnAgent, Problem> {
+        let lease = self.lease_s.map(|lease| number("lease_s", lease.get(), LEASE_S));
+        let lease_us = lease.transpose()?.map(micros);
+        let types = self.task_types.map(|types| task_types("task_types", types)).transpose()?;
+        let kind = match self.kind.map(|kind| string("kind", kind)).transpose()?.as_deref() {
+            None if lease_us.is_none() => None,
+            None => Some(default_kind),
+            Some("process") => Some(AgentKind::Process),
+            Some("external") => Some(AgentKind::External { lease_us: None }),
+            Some(other) => return Err(not_allowed("kind", "process or external", other)),
+        };
+        let kind = match (kind, lease_us) {
+            (Some(AgentKind::External { .. }), _) => Some(AgentKind::External { lease_us }),
+            (Some(AgentKind::Process), Some(_)) => {
+                let detail = "`lease_s` is only for agents of the kind `external`";
+                return Err(Problem::invalid(detail));
+            }
+            (kind, _) => kind,
+        };
+        Ok(SpawnAgent { kind, types: types.unwrap_or(TaskTypes::ALL) })
+    }
+}
+
+#[derive(Serialize)]
+struct Started {
+    agent_id: AgentId,
+    context_window_id: Uuid,
+    status: AgentStatus,
+    incarnation: Incarnation,
+}
+
+impl From<AgentView> for Started {
+    fn from(view: AgentView) -> Self {
+        Self {
+            agent_id: view.id,
+            context_window_id: view.ids.context_window_id,
+            status: view.status,
+            incarnation: view.incarnation,
+        }
+    }
+}
+
+/// `POST /agents`.
+pub(super) async fn spawn(mut call: Call) -> Answer {
+    call.no_query()?;
+    let body = call.body().await?;
+    let body: SpawnBody<'_> = body.optional()?;
+    let request = body.parse(call.settings().default_kind)?;
+    answer::ok(&Started::from(call.pool().spawn(request).await?))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoveQuery {
+    drain_s: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    agent_id: AgentId,
+    status: &'static str,
+    /// The task that the agent ran when the call came.
+    task_id: Option<TaskId>,
+}
+
+/// `DELETE /agents/{id}`.
+pub(super) async fn remove(call: Call) -> Answer {
+    let agent_id = call.agent_id()?;
+    let drain = call.query::<RemoveQuery>()?.drain_s;
+    let drain = drain.map(|drain| number("drain_s", &drain, 0.0..=MAX_DRAIN_S)).transpose()?;
+    let task_id = call.pool().remove(agent_id, drain.map(seconds)).await?;
+    answer::ok(&Removed { agent_id, status: "removed", task_id })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FailBody<'a> {
+    #[serde(borrow)]
+    reason: Option<&'a RawValue>,
+}
+
+impl FailBody<'_> {
+    fn parse(&self) -> Result<String, Problem> {
+        let Some(raw) = self.reason else { return Ok("a client failed it".to_owned()) };
+        let reason = string("reason", raw)?;
+        if reason.chars().nth(MAX_REASON).is_some() {
+            let allowed = format!("a string of at most {MAX_REASON} characters");
+            return Err(not_allowed("reason", allowed, raw.get()));
+        }
+        Ok(reason.into_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Failed {
+    agent_id: AgentId,
+    status: &'static str,
+    /// Whether the task has another agent already.
+    task_reassigned: bool,
+    /// The task that was taken away.
+    reassigned_task_id: Option<TaskId>,
+    task_failed_permanently: bool,
+}
+
+/// `POST /agents/{id}/fail`.
+pub(super) async fn fail(mut call: Call) -> Answer {
+    call.no_query()?;
+    let agent_id = call.agent_id()?;
+    let reason = call.body().await?.optional::<FailBody<'_>>()?.parse()?;
+    let done = call.pool().fail(agent_id, reason).await?;
+    answer::ok(&Failed {
+        agent_id,
+        status: "degraded",
+        task_reassigned: done.reassigned,
+        reassigned_task_id: done.task_id,
+        task_failed_permanently: done.failed_permanently,
+    })
+}
+
+/// `POST /agents/{id}/recover`.
+pub(super) async fn recover(mut call: Call) -> Answer {
+    call.no_query()?;
+    call.no_body().await?;
+    let agent_id = call.agent_id()?;
+    answer::ok(&Started::from(call.pool().recover(agent_id).await?))
+}

@@ -1,0 +1,370 @@
+//! What goes wrong, in one table: every refusal of the pool, every way a call can fail and every
+//! error of the edge has its code, its status and its title here.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
+
+use crate::actors::handle::CallError;
+use crate::domain::{Attempt, Refusal, TraceId};
+
+/// What a client may branch on. The names are part of the API; the titles and details are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    ValidationFailed,
+    MissingBody,
+    InvalidJson,
+    BodyUnreadable,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    NotFound,
+    MethodNotAllowed,
+    TaskNotFound,
+    AgentNotFound,
+    QueueFull,
+    PoolFull,
+    PoolClosing,
+    AlreadyFinished,
+    StaleAttempt,
+    AttemptRequired,
+    NotRunning,
+    NotExternal,
+    StaleIncarnation,
+    NotDegraded,
+    AgentFailed,
+    Draining,
+    Overloaded,
+    NotReady,
+    Unavailable,
+    NoAnswer,
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 27] = [
+        Self::ValidationFailed,
+        Self::MissingBody,
+        Self::InvalidJson,
+        Self::BodyUnreadable,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TaskNotFound,
+        Self::AgentNotFound,
+        Self::QueueFull,
+        Self::PoolFull,
+        Self::PoolClosing,
+        Self::AlreadyFinished,
+        Self::StaleAttempt,
+        Self::AttemptRequired,
+        Self::NotRunning,
+        Self::NotExternal,
+        Self::StaleIncarnation,
+        Self::NotDegraded,
+        Self::AgentFailed,
+        Self::Draining,
+        Self::Overloaded,
+        Self::NotReady,
+        Self::Unavailable,
+        Self::NoAnswer,
+        Self::Internal,
+    ];
+
+    /// The name, the status and the title.
+    pub(super) const fn row(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::ValidationFailed => {
+                ("validation_failed", S::UNPROCESSABLE_ENTITY, "A value is not allowed")
+            }
+            Self::MissingBody => ("missing_body", S::UNPROCESSABLE_ENTITY, "A body is needed"),
+            Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "The body is not JSON"),
+            Self::BodyUnreadable => {
+                ("body_unreadable", S::BAD_REQUEST, "The body could not be read")
+            }
+            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body is no JSON")
+            }
+            Self::NotFound => ("not_found", S::NOT_FOUND, "There is nothing at this path"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed here")
+            }
+            Self::TaskNotFound => ("task_not_found", S::NOT_FOUND, "There is no such task"),
+            Self::AgentNotFound => ("agent_not_found", S::NOT_FOUND, "There is no such agent"),
+            Self::QueueFull => ("queue_full", S::TOO_MANY_REQUESTS, "The queue is full"),
+            Self::PoolFull => ("pool_full", S::SERVICE_UNAVAILABLE, "The pool is full"),
+            Self::PoolClosing => ("pool_closing", S::CONFLICT, "The pool is being shut down"),
+            Self::AlreadyFinished => ("already_finished", S::CONFLICT, "The task has ended"),
+            Self::StaleAttempt => ("stale_attempt", S::CONFLICT, "The attempt has ended"),
+            Self::AttemptRequired => ("attempt_required", S::CONFLICT, "The attempt must be named"),
+            Self::NotRunning => ("not_running", S::CONFLICT, "No agent has the task"),
+            Self::NotExternal => ("not_external", S::CONFLICT, "Only for external agents"),
+            Self::StaleIncarnation => {
+                ("stale_incarnation", S::CONFLICT, "The incarnation has ended")
+            }
+            Self::NotDegraded => ("not_degraded", S::CONFLICT, "The agent is not degraded"),
+            Self::AgentFailed => ("agent_failed", S::CONFLICT, "The agent was failed"),
+            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The daemon is stopping"),
+            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Too many calls are open"),
+            Self::NotReady => ("not_ready", S::SERVICE_UNAVAILABLE, "The pool cannot do work"),
+            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "The pool is not there"),
+            Self::NoAnswer => ("no_answer", S::GATEWAY_TIMEOUT, "No answer came in time"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "The daemon made a mistake"),
+        }
+    }
+
+    /// What a client is told to wait before it tries again, in seconds, when nothing better is
+    /// known. Every 429 and 503 says so.
+    const fn retry_after_s(self) -> Option<u32> {
+        match self {
+            Self::Overloaded => Some(1),
+            Self::QueueFull | Self::PoolFull | Self::NotReady | Self::Unavailable => Some(5),
+            Self::Draining => Some(10),
+            Self::ValidationFailed
+            | Self::MissingBody
+            | Self::InvalidJson
+            | Self::BodyUnreadable
+            | Self::BodyTooLarge
+            | Self::UnsupportedMediaType
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::TaskNotFound
+            | Self::AgentNotFound
+            | Self::PoolClosing
+            | Self::AlreadyFinished
+            | Self::StaleAttempt
+            | Self::AttemptRequired
+            | Self::NotRunning
+            | Self::NotExternal
+            | Self::StaleIncarnation
+            | Self::NotDegraded
+            | Self::AgentFailed
+            | Self::NoAnswer
+            | Self::Internal => None,
+        }
+    }
+}
+
+/// Why a request was not done, as it is shown: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    /// More members, for programs. The state of a task is `task_status` here, because `status` is
+    /// the status of the answer.
+    extra: Vec<(&'static str, Value)>,
+    retry_after_s: Option<u32>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    /// A problem with this sentence for a person.
+    pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            extra: Vec::new(),
+            retry_after_s: code.retry_after_s(),
+            allow: None,
+        }
+    }
+
+    /// A value that is not allowed.
+    pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::ValidationFailed, detail)
+    }
+
+    /// A method that this path does not know.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("this path allows {allow}");
+        Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
+    }
+
+    /// The same with one more member for programs.
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.extra.push((name, value.into()));
+        self
+    }
+
+    /// What a client may branch on.
+    #[cfg(test)]
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The answer. Problems become answers only where the trace is known.
+    pub(super) fn response(&self, trace: &TraceId) -> HttpResponse {
+        let body = serde_json::to_vec(&Shown { problem: self, trace }).unwrap_or_default();
+        self.head().body(body)
+    }
+
+    fn head(&self) -> HttpResponseBuilder {
+        let (_, status, _) = self.code.row();
+        let mut response = HttpResponse::build(status);
+        let problem_json = HeaderValue::from_static("application/problem+json");
+        response.insert_header((CONTENT_TYPE, problem_json));
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, HeaderValue::from_static(allow)));
+        }
+        response
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.row().0, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.row().1
+    }
+
+    /// Without a body: that is written where the trace is known.
+    fn error_response(&self) -> HttpResponse {
+        self.head().finish()
+    }
+}
+
+struct Shown<'a> {
+    problem: &'a Problem,
+    trace: &'a TraceId,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (code, status, title) = self.problem.code.row();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &format_args!("urn:daedalus:problem:{code}"))?;
+        map.serialize_entry("title", title)?;
+        map.serialize_entry("status", &status.as_u16())?;
+        map.serialize_entry("detail", &self.problem.detail)?;
+        map.serialize_entry("code", code)?;
+        map.serialize_entry("trace_id", self.trace.as_str())?;
+        for (name, value) in &self.problem.extra {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let problem = |code| Self::new(code, detail);
+        match refusal {
+            Refusal::TaskNotFound => problem(Code::TaskNotFound),
+            Refusal::AgentNotFound => problem(Code::AgentNotFound),
+            Refusal::QueueFull { max_depth, retry_after_s } => Self {
+                retry_after_s: Some(retry_after_s),
+                ..problem(Code::QueueFull).with("max_depth", max_depth)
+            },
+            Refusal::PoolFull { max_size } => problem(Code::PoolFull).with("max_size", max_size),
+            Refusal::PoolClosing => problem(Code::PoolClosing),
+            Refusal::Draining => problem(Code::Draining),
+            Refusal::AlreadyFinished { status, finished_by } => problem(Code::AlreadyFinished)
+                .with("task_status", status.name())
+                .with("finished_by_attempt", json!(finished_by.map(Attempt::get))),
+            Refusal::StaleAttempt { given: _, newest } => {
+                problem(Code::StaleAttempt).with("newest_attempt", newest.get())
+            }
+            Refusal::AttemptRequired { newest } => {
+                problem(Code::AttemptRequired).with("newest_attempt", newest.get())
+            }
+            Refusal::NotRunning => problem(Code::NotRunning),
+            Refusal::NotExternal => problem(Code::NotExternal),
+            Refusal::StaleIncarnation { given: _, current } => {
+                problem(Code::StaleIncarnation).with("current_incarnation", current.get())
+            }
+            Refusal::NotDegraded { status } => {
+                problem(Code::NotDegraded).with("agent_status", status)
+            }
+            Refusal::AgentFailed => problem(Code::AgentFailed),
+        }
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => refusal.into(),
+            CallError::NoAnswer(_) => Self::new(Code::NoAnswer, error.to_string()),
+            CallError::Down => Self::new(Code::Unavailable, error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{Incarnation, TaskStatus};
+
+    fn shown(problem: &Problem) -> Value {
+        let trace = TraceId::parse("t-1").unwrap();
+        serde_json::to_value(Shown { problem, trace: &trace }).unwrap()
+    }
+
+    #[test]
+    fn every_code_has_a_name_and_a_title_of_its_own() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.row().0).collect();
+        let titles: BTreeSet<_> = Code::ALL.iter().map(|code| code.row().2).collect();
+        assert_eq!((names.len(), titles.len()), (Code::ALL.len(), Code::ALL.len()));
+    }
+
+    #[test]
+    fn every_429_and_503_says_when_to_try_again() {
+        for code in Code::ALL {
+            let status = code.row().1.as_u16();
+            let problem = Problem::new(code, "");
+            assert_eq!(problem.retry_after_s.is_some(), matches!(status, 429 | 503), "{code:?}");
+            assert_eq!(problem.status_code(), status);
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_a_program_needs() {
+        let refusal = Refusal::AlreadyFinished {
+            status: TaskStatus::Completed,
+            finished_by: Some(Attempt::new(2)),
+        };
+        let body = shown(&CallError::Refused(refusal).into());
+        assert_eq!(body["code"], "already_finished");
+        assert_eq!(body["type"], "urn:daedalus:problem:already_finished");
+        assert_eq!(body["status"], 409);
+        assert_eq!(body["task_status"], "completed");
+        assert_eq!(body["finished_by_attempt"], 2);
+        assert_eq!(body["trace_id"], "t-1");
+
+        let (given, current) = (Incarnation::new(1), Incarnation::new(3));
+        let body = shown(&Refusal::StaleIncarnation { given, current }.into());
+        assert_eq!(body["current_incarnation"], 3);
+
+        let full = Problem::from(Refusal::QueueFull { max_depth: 7, retry_after_s: 33 });
+        assert_eq!(full.retry_after_s, Some(33));
+        assert_eq!(shown(&full)["max_depth"], 7);
+    }
+
+    #[test]
+    fn a_call_without_an_answer_says_so() {
+        let late = Problem::from(CallError::NoAnswer(Duration::from_millis(10)));
+        assert_eq!((late.code(), late.status_code().as_u16()), (Code::NoAnswer, 504));
+        let down = Problem::from(CallError::Down);
+        assert_eq!((down.code(), down.status_code().as_u16()), (Code::Unavailable, 503));
+    }
+}

@@ -1,0 +1,61 @@
+//! Which path and method is which handler: the contract, as a table.
+
+use actix_web::guard::{self, Guard};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+
+use super::problem::{Code, Problem};
+use super::{agents, external, health, pool, reports, tasks};
+
+/// Adds every route behind `base`.
+pub(super) fn configure(app: &mut ServiceConfig, base: &str) {
+    let at = |path: &str, allow: &'static str| resource(format!("{base}{path}"), allow);
+    app.service(
+        at("/tasks", "GET, HEAD, POST")
+            .route(web::post().to(tasks::submit))
+            .route(read().to(tasks::list)),
+    )
+    .service(at("/tasks/{id}/complete", "POST").route(web::post().to(tasks::complete)))
+    .service(at("/tasks/{id}/cancel", "POST").route(web::post().to(tasks::cancel)))
+    .service(at("/tasks/{id}", "GET, HEAD").route(read().to(tasks::get)))
+    .service(at("/agents/{id}/assignment", "GET").route(web::get().to(external::assignment)))
+    .service(at("/agents/{id}/heartbeat", "POST").route(web::post().to(external::heartbeat)))
+    .service(at("/agents/{id}/fail", "POST").route(web::post().to(agents::fail)))
+    .service(at("/agents/{id}/recover", "POST").route(web::post().to(agents::recover)))
+    .service(
+        at("/agents/{id}", "DELETE, GET, HEAD")
+            .route(read().to(agents::get))
+            .route(web::delete().to(agents::remove)),
+    )
+    .service(
+        at("/agents", "GET, HEAD, POST")
+            .route(read().to(agents::list))
+            .route(web::post().to(agents::spawn)),
+    )
+    .service(at("/pool/initialize", "POST").route(web::post().to(pool::initialize)))
+    .service(at("/pool", "DELETE").route(web::delete().to(pool::close)))
+    .service(at("/metrics", "GET, HEAD").route(read().to(reports::metrics)))
+    .service(at("/isolation-report", "GET, HEAD").route(read().to(reports::isolation)))
+    .service(at("/healthz", "GET, HEAD").route(read().to(health::alive)))
+    .service(at("/readyz", "GET, HEAD").route(read().to(health::ready)));
+}
+
+/// What answers where there is nothing.
+pub(super) fn unknown_path() -> Route {
+    web::to(|request: HttpRequest| async move {
+        let detail = format!("there is nothing at {}", request.path());
+        Err::<HttpResponse, _>(Problem::new(Code::NotFound, detail))
+    })
+}
+
+fn resource(path: String, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        Err::<HttpResponse, _>(Problem::method_not_allowed(allow))
+    }))
+}
+
+/// A read: GET, or HEAD, which answers the same without a body.
+fn read() -> Route {
+    let (get, head) = (guard::Get(), guard::Head());
+    web::route().guard(guard::fn_guard(move |context| get.check(context) || head.check(context)))
+}

@@ -1,0 +1,76 @@
+//! The server: one app per worker thread, all of them on one listener.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::dev::{Server, Service};
+use actix_web::{App, HttpServer};
+use slog::Logger;
+
+use super::around::Around;
+use super::call::{Bounds, Room};
+use super::routes::{self, unknown_path};
+use crate::actors::handle::PoolHandle;
+use crate::domain::AgentKind;
+
+/// How long an idle connection stays open.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How many seconds open calls have when the server stops; long polls would take longer.
+const SHUTDOWN_S: u64 = 2;
+
+/// The share of the configuration that the HTTP room needs.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// What stands before every path: empty, or like `/daedalus`.
+    pub base_path: String,
+    /// The largest body that is taken.
+    pub max_body_bytes: usize,
+    /// How many calls may be open at a time; long polls are counted apart, with the same bound.
+    pub max_in_flight: usize,
+    /// How large a pool may be asked for.
+    pub max_pool_size: usize,
+    /// What an agent is when the client does not say.
+    pub default_kind: AgentKind,
+}
+
+/// Serves the pool on `listener` with so many worker threads (0: one per core). It runs when the
+/// returned server is awaited, ends when its handle says so, and catches no signals.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn server(
+    listener: TcpListener,
+    workers: usize,
+    handle: PoolHandle,
+    settings: HttpSettings,
+    log: Logger,
+) -> io::Result<Server> {
+    let workers = if workers == 0 { available_parallelism()?.get() } else { workers };
+    let bounds = Arc::new(Bounds::new(settings.max_in_flight));
+    let server = HttpServer::new(move || {
+        let room = Room::new(handle.clone(), settings.clone(), Arc::clone(&bounds));
+        let base = settings.base_path.clone();
+        let around = Rc::new(Around::new(log.clone(), &base));
+        App::new()
+            .app_data(Rc::new(room))
+            .configure(|app| routes::configure(app, &base))
+            .default_service(unknown_path())
+            .wrap_fn(move |request, next| {
+                let call = Rc::clone(&around).begin(&request);
+                let answer = next.call(request);
+                async move { Ok(call.end(answer.await?)) }
+            })
+    });
+    let server = server
+        .workers(workers)
+        .keep_alive(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .shutdown_timeout(SHUTDOWN_S)
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}

@@ -1,0 +1,142 @@
+//! Tasks as the API shows them.
+
+use serde::Serialize;
+
+use super::answer::unix_seconds;
+use crate::domain::{
+    AgentId, Attempt, AttemptRecord, Decision, Failure, Incarnation, Json, Now, Outcome,
+    PendingReason, Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType,
+    TaskView, TraceId, Usage,
+};
+
+/// A task, whole.
+#[derive(Serialize)]
+pub(super) struct TaskShown<'a> {
+    #[serde(flatten)]
+    summary: SummaryShown<'a>,
+    payload: &'a Json,
+    result: Option<&'a Json>,
+    attempts: Vec<AttemptShown<'a>>,
+}
+
+/// What lists show too.
+#[derive(Serialize)]
+pub(super) struct SummaryShown<'a> {
+    task_id: TaskId,
+    task_type: TaskType,
+    status: TaskStatus,
+    priority: Priority,
+    assigned_agent_id: Option<AgentId>,
+    attempt_count: Attempt,
+    failures: u32,
+    failed_agent_ids: &'a [AgentId],
+    created_at: f64,
+    started_at: Option<f64>,
+    completed_at: Option<f64>,
+    assignment_latency_ms: Option<f64>,
+    error: Option<&'a TaskError>,
+    usage: Option<Usage>,
+    pending_reason: Option<String>,
+    queue_position: Option<usize>,
+    /// Not estimated.
+    eta_s: Option<f64>,
+    trace_id: &'a TraceId,
+}
+
+/// A page of tasks.
+#[derive(Serialize)]
+pub(super) struct PageShown<'a> {
+    tasks: Vec<SummaryShown<'a>>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AttemptShown<'a> {
+    attempt: Attempt,
+    agent_id: AgentId,
+    incarnation: Incarnation,
+    decision: &'a Decision,
+    assigned_at: f64,
+    started_at: Option<f64>,
+    ended_at: Option<f64>,
+    outcome: Option<Outcome>,
+    failure: Option<&'a Failure>,
+    usage: Option<Usage>,
+    overlap_possible: bool,
+}
+
+impl<'a> From<&'a TaskView> for TaskShown<'a> {
+    fn from(task: &'a TaskView) -> Self {
+        Self {
+            summary: (&task.summary).into(),
+            payload: &task.payload,
+            result: task.result.as_ref(),
+            attempts: task.attempts.iter().map(AttemptShown::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a TaskPage> for PageShown<'a> {
+    fn from(page: &'a TaskPage) -> Self {
+        Self {
+            tasks: page.tasks.iter().map(SummaryShown::from).collect(),
+            next_cursor: page.next.map(|seq| seq.get().to_string()),
+        }
+    }
+}
+
+impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
+    fn from(task: &'a TaskSummary) -> Self {
+        let latency_us = |started: Now| started.since(task.created.mono_us);
+        Self {
+            task_id: task.id,
+            task_type: task.kind,
+            status: task.status,
+            priority: task.priority,
+            assigned_agent_id: task.assigned_agent,
+            attempt_count: task.attempt,
+            failures: task.failures,
+            failed_agent_ids: &task.failed_on,
+            created_at: unix_seconds(task.created),
+            started_at: task.first_started.map(unix_seconds),
+            completed_at: task.ended.map(unix_seconds),
+            assignment_latency_ms: task.first_started.map(|at| latency_us(at) as f64 / 1e3),
+            error: task.error.as_ref(),
+            usage: task.usage,
+            pending_reason: task.waiting.as_ref().map(|waiting| reason(&waiting.reason)),
+            queue_position: task.waiting.as_ref().and_then(|waiting| waiting.position),
+            eta_s: None,
+            trace_id: &task.trace,
+        }
+    }
+}
+
+impl<'a> From<&'a AttemptRecord> for AttemptShown<'a> {
+    fn from(record: &'a AttemptRecord) -> Self {
+        let end = record.end.as_ref();
+        Self {
+            attempt: record.attempt,
+            agent_id: record.agent,
+            incarnation: record.incarnation,
+            decision: &record.decision,
+            assigned_at: unix_seconds(record.assigned),
+            started_at: record.started.map(unix_seconds),
+            ended_at: end.map(|end| unix_seconds(end.at)),
+            outcome: end.map(|end| end.outcome),
+            failure: end.and_then(|end| end.failure.as_ref()),
+            usage: end.and_then(|end| end.usage),
+            overlap_possible: record.overlap_possible,
+        }
+    }
+}
+
+fn reason(reason: &PendingReason) -> String {
+    match reason {
+        PendingReason::GateClosed(gate) => format!("gate_closed:{gate}"),
+        PendingReason::RetryBackoff => "retry_backoff".to_owned(),
+        PendingReason::PoolEmpty => "pool_empty".to_owned(),
+        PendingReason::NoAgentForType => "no_agent_for_type".to_owned(),
+        PendingReason::ExcludedEverywhere => "excluded_everywhere".to_owned(),
+        PendingReason::NoIdleAgent => "no_idle_agent".to_owned(),
+    }
+}
