@@ -93,9 +93,17 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m daedalus.main_job", description=__doc__)
     parser.add_argument("--daemon", type=Path, required=True, help="the daedalus program")
     parser.add_argument("--config", type=Path, required=True, help="the daemon's configuration")
-    parser.add_argument("--state-dir", type=Path, help="where the daemon keeps its store and log (default: a temporary one)")
-    parser.add_argument("--bind", default="127.0.0.1:8420", help="where the daemon listens; port 0 takes a free one (default: %(default)s)")
-    parser.add_argument("--exit", action="store_true", help="stop after the results; the exit code says whether all completed")
+    parser.add_argument(
+        "--state-dir", type=Path, help="where the daemon keeps its store and log (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--bind",
+        default="127.0.0.1:8420",
+        help="where the daemon listens; port 0 takes a free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--exit", action="store_true", help="stop after the results; the exit code says whether all completed"
+    )
     return parser.parse_args(argv)
 
 

@@ -54,7 +54,9 @@ class Daemon:
             if code is not None:
                 raise DaemonError(f"the daemon ended with exit code {code}; the end of its log:\n{self.last_lines()}")
             if time.monotonic() > until:
-                raise DaemonError(f"the daemon was not ready within {deadline_s:g} s; the end of its log:\n{self.last_lines()}")
+                raise DaemonError(
+                    f"the daemon was not ready within {deadline_s:g} s; the end of its log:\n{self.last_lines()}"
+                )
             time.sleep(POLL_S)
 
     def last_lines(self) -> str:
