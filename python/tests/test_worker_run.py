@@ -150,6 +150,7 @@ def test_notes_are_cut_and_say_so(scripted):
         ({"prompt": "steps", "n": 2**70}, "payload.n"),
         ({"prompt": "steps", "n": float("inf")}, "payload.n"),
         ({"prompt": "a\ud800"}, "payload.prompt"),
+        ({"prompt": "steps", "count_words": 1}, "payload.count_words has the name of a tool"),
     ],
 )
 def test_bad_payload(scripted, payload, why):

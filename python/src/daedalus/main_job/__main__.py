@@ -51,6 +51,7 @@ def _with_state(options: argparse.Namespace, state_dir: Path, console: Console) 
         say(f"daemon started, pid {daemon.process.pid}; its log is {daemon.log}")
         client = daemon.wait_ready(READY_S)
         say(f"daemon serves at {client.base_url}")
+        say(f"{daemon.wait_agents(client, READY_S)} agents are ready")
         code = _run_batch(client, state_dir, console)
         if not options.exit:
             _serve_on(daemon, client, say)
