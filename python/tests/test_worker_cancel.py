@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -101,3 +103,13 @@ def test_cancels_around_completion(start):
     # Otherwise the cancels did not come around completion at all.
     assert min(kinds["result"], kinds["cancelled"]) > CANCELS // 5, kinds
     assert worker.shutdown() == 0
+
+
+def test_a_cancel_at_each_step_of_the_interpreter():
+    """Systematically what the thousand cancels do by chance: no line of the gate itself can be interrupted."""
+    command = [sys.executable, "-I", str(HERE / "gate_steps.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    finished, cancelled = map(int, done.stdout.split())
+    assert finished > 5, "cancels before the work and after it change nothing"
+    assert cancelled > 20
