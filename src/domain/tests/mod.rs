@@ -5,4 +5,5 @@ mod leases;
 mod leaving;
 mod over;
 mod results;
+mod storm;
 mod world;

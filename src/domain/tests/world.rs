@@ -42,6 +42,10 @@ pub(super) struct World {
     pub accepted: BTreeSet<TaskId>,
     /// Since when each idle agent is idle; an oracle's own memory.
     pub idle_since: BTreeMap<AgentId, u64>,
+    /// Agents whose failing by a client was not answered yet.
+    pub underway: BTreeSet<AgentId>,
+    /// How often the daemon was told that it has drained.
+    pub drained: usize,
     fresh: u64,
 }
 
@@ -113,6 +117,8 @@ impl World {
             ended: BTreeMap::new(),
             accepted: BTreeSet::new(),
             idle_since: BTreeMap::new(),
+            underway: BTreeSet::new(),
+            drained: 0,
             fresh: 0,
         }
     }
@@ -169,7 +175,12 @@ impl World {
             Effect::AgentLost { agent, ended } => {
                 self.lost.insert(*agent, ended.incarnation);
             }
+            Effect::FailedOver { agent, .. } => {
+                assert!(self.underway.remove(agent), "nobody waits for {}", name(agent));
+            }
+            Effect::Drained => self.drained += 1,
             Effect::AgentRemoved { agent } => {
+                assert!(!self.underway.contains(agent), "a client waits for {}", name(agent));
                 self.lost.remove(agent);
                 self.dying.retain(|(dying, _)| dying != agent);
                 self.learned.retain(|(of, _), _| of != agent);
@@ -181,23 +192,26 @@ impl World {
     fn play(&mut self, effect: Effect) {
         match effect {
             Effect::KillTree { agent, incarnation } | Effect::StopAgent { agent, incarnation } => {
-                let (id, life) = (agent, incarnation);
-                match self.deaths {
-                    Deaths::ByHand => {
-                        self.dying.insert((id, life));
-                    }
-                    Deaths::ActorFirst => {
-                        self.actor_gone_of(id, life);
-                        self.tree_gone_of(id, life);
-                    }
-                    Deaths::TreeFirst => {
-                        self.tree_gone_of(id, life);
-                        self.actor_gone_of(id, life);
-                    }
-                }
+                self.kill(agent, incarnation);
             }
             Effect::AgentLost { agent, .. } if self.restarts => self.restart_of(agent),
             _ => {}
+        }
+    }
+
+    fn kill(&mut self, id: AgentId, life: Incarnation) {
+        match self.deaths {
+            Deaths::ByHand => {
+                self.dying.insert((id, life));
+            }
+            Deaths::ActorFirst => {
+                self.actor_gone_of(id, life);
+                self.tree_gone_of(id, life);
+            }
+            Deaths::TreeFirst => {
+                self.tree_gone_of(id, life);
+                self.actor_gone_of(id, life);
+            }
         }
     }
 
@@ -324,7 +338,17 @@ impl World {
     }
 
     pub(super) fn fail(&mut self, who: &str) -> Result<Failing, Refusal> {
-        self.call(|s, now, fx| s.fail_agent(agent(who), "no good", now, fx))
+        // The answer stands before the world kills anybody.
+        let deaths = std::mem::replace(&mut self.deaths, Deaths::ByHand);
+        let answer = self.call(|s, now, fx| s.fail_agent(agent(who), "no good", now, fx));
+        self.deaths = deaths;
+        if answer == Ok(Failing::Underway) {
+            self.underway.insert(agent(who));
+        }
+        if deaths != Deaths::ByHand && self.dying.contains(&(agent(who), self.life(who))) {
+            self.kill(agent(who), self.life(who));
+        }
+        answer
     }
 
     pub(super) fn recover(&mut self, who: &str) -> Result<(), Refusal> {
