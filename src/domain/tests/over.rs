@@ -109,10 +109,20 @@ fn failing_an_agent_is_no_death_that_counts_but_does_not_pardon_one_that_was_und
     world.restart("anna");
 
     world.deaths = Deaths::ByHand;
-    world.actor_gone("anna");
-    world.fail("anna").unwrap();
-    world.tree_gone("anna");
-    assert!(counts(&world), "it died by itself");
+    for (what, idle) in [("t1", true), ("t2", false), ("t3", false)] {
+        if !idle {
+            world.submit(what, General).unwrap();
+        }
+        world.actor_gone("anna");
+        if what == "t3" {
+            world.cancel("t3").unwrap();
+        } else {
+            world.fail("anna").unwrap();
+        }
+        world.tree_gone("anna");
+        assert!(counts(&world), "it died by itself: {what}");
+        world.restart("anna");
+    }
 }
 
 #[test]
