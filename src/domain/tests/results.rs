@@ -210,6 +210,7 @@ fn a_cancel_in_the_grace_of_a_time_out_wins() {
         world.pass(2.0);
         assert_eq!(world.cancel("t1"), Ok(TaskStatus::Cancelled));
         if external {
+            assert_eq!(world.fetch("anna"), Ok(None), "there is nothing to do any more");
             world.pass(4.0);
         } else {
             world.lose("anna");
@@ -226,4 +227,19 @@ fn an_answer_without_a_fetch_counts_from_the_assignment() {
     world.pass(3.0);
     world.complete("t1", None, success()).unwrap();
     assert_eq!(world.metrics().avg_task_duration, Some(3.0));
+}
+
+#[test]
+fn an_answer_that_may_be_about_an_older_attempt_does_not_end_a_cancelled_run() {
+    let mut world = World::new();
+    world.join("eve");
+    world.submit("t1", General).unwrap();
+    world.complete("t1", None, error(true)).unwrap();
+    world.pass(1.0);
+    world.cancel("t1").unwrap();
+    assert_eq!(world.complete("t1", None, success()), finished(TaskStatus::Cancelled, 2));
+    assert_eq!(world.complete("t1", Some(1), success()), finished(TaskStatus::Cancelled, 2));
+    world.expect_agent("eve", "analyzing t1");
+    assert_eq!(world.complete("t1", Some(2), success()), finished(TaskStatus::Cancelled, 2));
+    world.expect_agent("eve", "idle");
 }
