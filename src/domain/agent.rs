@@ -301,6 +301,13 @@ impl Agent {
         here && self.health == Health::Fit && self.run.is_none() && self.leaving.is_none()
     }
 
+    /// The end of its present life, which begins here unless it has begun. A death after a cancel,
+    /// a time-out or an order is pardoned (rule 2); what comes after the death pardons nothing.
+    pub(super) fn begin_dying(&mut self) -> &mut Dying {
+        let pardoned = self.run.as_ref().is_some_and(|run| run.ending.is_some());
+        self.dying.get_or_insert_with(|| Dying { pardoned, ..Dying::default() })
+    }
+
     /// Takes a fit agent out of service; why in words comes later.
     pub(super) fn degrade_if_fit(&mut self, reason: StatusReason) {
         if self.health == Health::Fit {
