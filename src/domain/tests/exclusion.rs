@@ -52,6 +52,8 @@ fn after_that_others_go_first_and_then_the_oldest_failure() {
         world.submit_to(&format!("busy-{who}"), who).unwrap();
     }
     world.pass(10.0);
+    world.remove("carl", 0).unwrap();
+    world.expect("t1", "pending: no_idle_agent, attempt 3, failures 3, excludes anna bert");
     world.spawn_starting("dora", crate::domain::TaskTypes::ALL);
     world.expect("t1", "pending: no_idle_agent, attempt 3, failures 3, excludes anna bert");
     world.ready("dora");
@@ -92,5 +94,6 @@ fn a_backoff_counts_towards_the_wait_for_excluded_agents() {
     world.pass(11.0);
     world.expect("t1", "pending: retry_backoff, attempt 2, failures 2, excludes anna");
     world.pass(13.0);
+    world.expect("t1", "in_progress on anna, attempt 3, failures 2, excludes anna");
     world.expect_decision("t1", "oldest_failure: anna, of 1, excludes anna, relaxed");
 }
