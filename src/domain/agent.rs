@@ -173,6 +173,8 @@ pub(super) struct Run {
 pub(super) struct Dying {
     /// The first reason that anybody gave.
     pub cause: Option<Failure>,
+    /// Whether its process tree was ordered to be killed.
+    pub(super) killed: bool,
     /// Whether the actor reported its end.
     pub actor_gone: bool,
     /// The verified end of the process tree.

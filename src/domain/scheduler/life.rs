@@ -127,8 +127,10 @@ impl Scheduler {
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
         let first = agent.dying.is_none();
-        let kill = actor_gone || failure.cause != PIPE_CLOSED;
+        let must_go = actor_gone || failure.cause != PIPE_CLOSED;
         let dying = agent.begin_dying();
+        let kill = must_go && !dying.killed;
+        dying.killed |= must_go;
         dying.actor_gone |= actor_gone;
         dying.cause.get_or_insert(failure);
         if first {
@@ -190,7 +192,8 @@ impl Scheduler {
     /// A life is over when both its actor and its process tree are gone.
     fn end_life_if_over(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        let Some(Dying { cause, actor_gone: true, tree_gone: Some(exit), pardoned }) = &agent.dying
+        let Some(Dying { cause, actor_gone: true, tree_gone: Some(exit), pardoned, .. }) =
+            &agent.dying
         else {
             return;
         };
