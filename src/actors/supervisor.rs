@@ -280,7 +280,7 @@ impl Handler<AgentLost> for PoolSupervisor {
     type Result = ();
 
     fn handle(&mut self, AgentLost { id, ended }: AgentLost, ctx: &mut Self::Context) {
-        let LifeEnded { incarnation, exit, cause, counts } = ended;
+        let LifeEnded { incarnation, exit, cause, counts, hopeless } = ended;
         let now = self.clock.now();
         let Some(agent) = self.agents.get_mut(&id) else { return };
         if agent.incarnation != incarnation || agent.kind != AgentKind::Process {
@@ -291,7 +291,7 @@ impl Handler<AgentLost> for PoolSupervisor {
             return;
         }
         let verdict = match counts {
-            _ if exit.is_misconfigured() => {
+            _ if hopeless => {
                 self.give_up(id, StatusReason::CommandFailed, exit.to_string());
                 Verdict::RestartAfter(RETRY_AFTER_US)
             }

@@ -82,6 +82,15 @@ fn a_worker_ends_by_itself() {
     }
 }
 
+/// These codes mean that a command cannot run, but this one did run: the task is to blame.
+#[test]
+fn a_worker_that_worked_is_not_called_misconfigured() {
+    for code in [64, 65, 126, 127] {
+        let payload = json!({"action": "exit", "code": code});
+        moves(payload, undisturbed, "process_ended", &format!("exit code {code}"));
+    }
+}
+
 #[test]
 fn a_worker_writes_garbage() {
     moves(json!({"action": "garbage"}), undisturbed, "protocol", "not a JSON object");

@@ -204,6 +204,8 @@ impl Scheduler {
         let by_order = agent.run.as_ref().is_some_and(|run| run.ending.is_some());
         let leaving = agent.leaving.is_some();
         let incarnation = agent.incarnation;
+        // One that was ready got these codes from its work.
+        let hopeless = exit.is_misconfigured() && agent.process.is_none();
         agent.alive = false;
         agent.dying = None;
         agent.process = None;
@@ -222,7 +224,7 @@ impl Scheduler {
             self.forget_agent(id, effects);
         } else if !self.stopping {
             let counts = !(by_order || pardoned);
-            let ended = LifeEnded { incarnation, exit, cause, counts };
+            let ended = LifeEnded { incarnation, exit, cause, counts, hopeless };
             self.status_changed(id, effects);
             effects.push(Effect::AgentSettled { agent: id });
             effects.push(Effect::AgentLost { agent: id, ended });
