@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::fatal::PanicGuard;
 use super::messages::*;
 use super::router::{Router, fresh_ids};
-use super::watcher::Watcher;
+use super::watcher::WatcherLink;
 use super::worker_agent::{WorkerAgent, WorkerSettings};
 use crate::domain::{
     AgentId, AgentKind, Incarnation, LifeEnded, RETRY_AFTER_US, Refusal, RestartBudget,
@@ -44,7 +44,7 @@ pub struct PoolSupervisor {
     settings: PoolSettings,
     worker: Arc<WorkerSettings>,
     router: Addr<Router>,
-    watcher: Addr<Watcher>,
+    watcher: WatcherLink,
     spawner: SpawnerHandle,
     /// Where the actors of agents live.
     arbiter: ArbiterHandle,
@@ -76,7 +76,7 @@ struct Supervised {
 pub(super) struct Means {
     pub(super) worker: Arc<WorkerSettings>,
     pub(super) router: Addr<Router>,
-    pub(super) watcher: Addr<Watcher>,
+    pub(super) watcher: WatcherLink,
     pub(super) spawner: SpawnerHandle,
     pub(super) arbiter: ArbiterHandle,
     pub(super) clock: Clock,

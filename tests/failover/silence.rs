@@ -77,3 +77,50 @@ fn a_busy_worker_that_is_silent_for_too_long_is_killed() {
     assert!(lasted.is_some_and(|(end, start)| end - start >= 1.5), "{first}");
     daemon.assert_no_orphans(2);
 }
+
+#[test]
+fn nobody_is_judged_by_the_time_in_which_the_daemon_stood_still() {
+    let daemon = Daemon::start("[worker]\nheartbeat_s = 0.2");
+    let body = json!({"kind": "external", "lease_s": 2});
+    let spawned = daemon.ok("POST", "/agents", Some(&body));
+    let external = spawned["agent_id"].as_str().expect("an id");
+    let heartbeat = format!("/agents/{external}/heartbeat?incarnation=1");
+    for round in 1..=3 {
+        let (task, agent) = daemon.begin(json!({"action": "sleep", "seconds": 3.0}));
+        daemon.ok("POST", &heartbeat, None);
+        daemon.stand_still(Duration::from_millis(2_800));
+        let stood_still = || daemon.log.of("daemon_stood_still").len();
+        until("it noticed", || (stood_still() >= round).then_some(()));
+        assert_eq!(daemon.agent(external).reason, "", "the lease has its full length");
+        let task = daemon.ended(&task);
+        assert_eq!((&task["status"], &task["attempt_count"]), (&json!("completed"), &json!(1)));
+        assert_eq!(daemon.agent(&agent.id).incarnation, 1);
+        daemon.ok("POST", &heartbeat, None);
+    }
+    assert!(daemon.logged("agent_failed").is_empty());
+}
+
+#[test]
+fn a_run_does_not_time_out_by_the_time_in_which_the_daemon_stood_still() {
+    let daemon = Daemon::start("[worker]\nheartbeat_s = 0.2");
+    let body = json!({"payload": {"action": "sleep", "seconds": 2.0}, "timeout_s": 2.5});
+    let task = daemon.submit_whole(&body);
+    daemon.executor(&task);
+    daemon.stand_still(Duration::from_secs(3));
+    let task = daemon.ended(&task);
+    assert_eq!((&task["status"], &task["attempt_count"]), (&json!("completed"), &json!(1)));
+}
+
+#[test]
+fn a_start_does_not_fail_by_the_time_in_which_the_daemon_stood_still() {
+    let slow = format!("sleep 1; exec {} worker", env!("CARGO_BIN_EXE_daedalus"));
+    let daemon = Daemon::start_unready(&format!(
+        "[worker]\nheartbeat_s = 0.2\nstart_timeout_s = 2\ncommand = ['sh', '-c', {slow:?}]"
+    ));
+    until("both workers are about to start", || {
+        (super::os::alive_below(daemon.pid).len() >= 4).then_some(())
+    });
+    daemon.stand_still(Duration::from_secs(3));
+    let agents = daemon.all_idle(2);
+    assert!(agents.iter().all(|agent| agent.incarnation == 1), "{agents:?}");
+}
