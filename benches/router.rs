@@ -36,8 +36,10 @@ fn main() {
         for callers in [1, 16, 64] {
             let (mut of_router, mut of_bare) = (Vec::new(), Vec::new());
             for round in 0..=ROUNDS {
-                let through_router = pairs(callers, || Box::pin(through_router(pool.clone()))).await;
-                let through_bare = pairs(callers, || Box::pin(bare.clone().pair())).await;
+                let (its_pool, its_bare) = (pool.clone(), bare.clone());
+                let through_router =
+                    pairs(callers, move || Box::pin(through_router(its_pool.clone()))).await;
+                let through_bare = pairs(callers, move || Box::pin(its_bare.clone().pair())).await;
                 if round > 0 {
                     of_router.push(through_router); // the first one warms up
                     of_bare.push(through_bare);
