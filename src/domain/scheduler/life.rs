@@ -206,6 +206,8 @@ impl Scheduler {
         };
         let leaving = agent.leaving.is_some();
         let incarnation = agent.incarnation;
+        // One that was ready got these codes from its work.
+        let hopeless = exit.is_misconfigured() && agent.process.is_none();
         agent.alive = false;
         agent.dying = None;
         agent.process = None;
@@ -223,7 +225,7 @@ impl Scheduler {
         if leaving {
             self.forget_agent(id, effects);
         } else if !self.stopping {
-            let ended = LifeEnded { incarnation, exit, cause, counts: !pardoned };
+            let ended = LifeEnded { incarnation, exit, cause, counts: !pardoned, hopeless };
             self.status_changed(id, effects);
             effects.push(Effect::AgentSettled { agent: id });
             effects.push(Effect::AgentLost { agent: id, ended });
