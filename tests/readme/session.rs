@@ -37,18 +37,19 @@ pub fn run(path: &Path, blocks: &[Block]) {
     let steps = steps(blocks);
     assert!(!steps.is_empty(), "{} has no shell block", path.display());
     let place = Place::new(path);
-    let ended = place.run(&script(&steps));
+    let (status, left) = place.run(&script(&steps));
     let printed = place.read("stdout");
     let printed: Vec<&str> = printed.split(MARK).skip(1).collect();
     let told = place.read("stderr");
     let told: Vec<&str> = told.split(MARK).skip(1).collect();
+    let last = told.len().saturating_sub(1);
     for (number, step) in steps.iter().enumerate() {
         let at = format!("{}:{}", path.display(), step.shell.line);
         let printed = printed.get(number).copied().unwrap_or_default();
-        if number + 1 == told.len() {
-            let told = told[number].trim();
+        if number == last {
+            let told = told.last().unwrap_or(&"nothing was run").trim();
             let said = format!("stdout:\n{}\nstderr:\n{told}", printed.trim());
-            match ended {
+            match status {
                 None => panic!("{at}: still running after {SESSION_WITHIN:?}; {said}"),
                 Some(status) => assert!(status.success(), "{at}: {status}; {said}"),
             }
@@ -61,7 +62,7 @@ pub fn run(path: &Path, blocks: &[Block]) {
             printed.trim()
         );
     }
-    place.assert_nothing_is_left();
+    assert!(left.is_empty(), "{} leaves processes running: {left:?}", path.display());
 }
 
 /// A block right after a shell block, for people to read, is what that one prints.
@@ -76,7 +77,7 @@ fn script(steps: &[Step<'_>]) -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut script = "set -euo pipefail\n".to_owned();
     for Step { shell, .. } in steps {
-        script += &format!("echo '{MARK}' | tee /dev/stderr\n{}\n", shell.text);
+        script += &format!("echo '{MARK}'; echo '{MARK}' >&2\n{}\n", shell.text);
     }
     script.replace(ADDRESS, &port.to_string())
 }
@@ -105,8 +106,9 @@ impl Place {
         self.0.join("session")
     }
 
-    /// Runs a script to its end, or for as long as it may take: then it is `None`.
-    fn run(&self, script: &str) -> Option<ExitStatus> {
+    /// Runs a script to its end, or for as long as it may take: then the status is `None`. With it
+    /// come the processes that the script left running; they are killed.
+    fn run(&self, script: &str) -> (Option<ExitStatus>, Vec<u32>) {
         let script_path = self.0.join("script");
         File::create(&script_path).unwrap().write_all(script.as_bytes()).unwrap();
         let daedalus = Path::new(env!("CARGO_BIN_EXE_daedalus")).parent().unwrap();
@@ -125,8 +127,12 @@ impl Place {
                 bash.env_remove(name);
             }
         }
-        let group = Group(bash.spawn().unwrap());
-        group.wait_for(SESSION_WITHIN)
+        let child = bash.spawn().unwrap();
+        let group = Pid::from_raw(child.id().cast_signed());
+        let status = wait_for(child, SESSION_WITHIN);
+        let left = self.processes();
+        let _nobody_left = killpg(group, Signal::SIGKILL);
+        (status, left)
     }
 
     fn read(&self, name: &str) -> String {
@@ -143,11 +149,6 @@ impl Place {
         let pids = fs::read_dir("/proc").unwrap().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter(works_here).collect()
-    }
-
-    fn assert_nothing_is_left(&self) {
-        let left = self.processes();
-        assert!(left.is_empty(), "the document leaves processes running: {left:?}");
     }
 }
 
@@ -170,19 +171,10 @@ impl Drop for Place {
     }
 }
 
-/// A process and those of its group.
-struct Group(Child);
-
-impl Group {
-    /// Waits for the end of the first process, and ends the others with it.
-    fn wait_for(self, at_most: Duration) -> Option<ExitStatus> {
-        let Self(mut child) = self;
-        let group = Pid::from_raw(child.id().cast_signed());
-        let (ended, end) = mpsc::channel();
-        let waiter = thread::spawn(move || ended.send(child.wait().unwrap()));
-        let status = end.recv_timeout(at_most).ok();
-        let _nobody_left = killpg(group, Signal::SIGKILL);
-        let _sent = waiter.join();
-        status
-    }
+/// The end of a process, if it comes in time. The thread that waits ends with the process, which
+/// is killed at latest after this.
+fn wait_for(mut child: Child, at_most: Duration) -> Option<ExitStatus> {
+    let (ended, end) = mpsc::channel();
+    thread::spawn(move || ended.send(child.wait().unwrap()));
+    end.recv_timeout(at_most).ok()
 }
