@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::daemon::Daemon;
-use super::os::{mark_of, marked, now, send, until};
+use super::os::{limit_files, mark_of, marked, now, send, until};
 
 /// Far above what a stop takes, far below any drain or wait that could hold it up.
 const SOON: Duration = Duration::from_secs(15);
@@ -114,4 +114,20 @@ fn a_killed_daemon_takes_every_process_along() {
     let (daemon, mark) = busy("");
     send(daemon.pid, Signal::SIGKILL);
     until("everything ended", || marked(&mark).is_empty().then_some(()));
+}
+
+/// Its spawner cannot watch its children with so few files, and then nobody does.
+#[test]
+fn a_daemon_that_loses_a_part_of_itself_ends_with_70_and_takes_every_process_along() {
+    let (daemon, mark) = busy("");
+    let before = limit_files(daemon.pid, 1);
+    // The oldest launcher, whose worker left a detached process.
+    let victim = *marked(&mark).first().expect("there are processes");
+    send(victim, Signal::SIGKILL);
+    until("its spawner is lost", || {
+        daemon.log.of("crashed").first().map(|line| assert_eq!(line["part"], "spawner"))
+    });
+    limit_files(daemon.pid, before);
+    assert_eq!(daemon.exit().code(), Some(70), "{}", daemon.log.tail());
+    assert_eq!(marked(&mark), BTreeSet::new());
 }
