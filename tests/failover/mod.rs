@@ -7,6 +7,7 @@ mod deaths;
 mod leaving;
 mod load;
 mod log;
+mod odd;
 mod os;
 mod poison;
 mod pool;

@@ -130,7 +130,10 @@ impl Scheduler {
         let kill = !actor_gone && failure.cause != PIPE_CLOSED;
         let dying = agent.dying.get_or_insert_with(Dying::default);
         dying.actor_gone |= actor_gone;
-        dying.cause.get_or_insert(failure);
+        // "The pipe closed" says less than whatever comes after it.
+        if dying.cause.as_ref().is_none_or(|cause| cause.cause == PIPE_CLOSED) {
+            dying.cause = Some(failure);
+        }
         if first {
             agent.degrade_if_fit(StatusReason::Failed);
             self.idle.remove(id);
