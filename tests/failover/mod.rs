@@ -13,3 +13,4 @@ mod poison;
 mod pool;
 mod silence;
 mod starts;
+mod storm;
