@@ -56,9 +56,13 @@ def joined(requirements: list[Path]) -> Pins:
 
 def write(path: Path, pins: Pins) -> None:
     """Write one lock in the form that `pip install --require-hashes` reads."""
-    lines = [f"# Written by scripts/lock.py for Python {PYTHONS[0]} to {PYTHONS[-1]} on Linux; edit the .in file instead."]
+    lines = [
+        f"# Written by scripts/lock.py for Python {PYTHONS[0]} to {PYTHONS[-1]} on Linux; edit the .in file instead."
+    ]
     for name, (version, digests) in sorted(pins.items()):
-        lines.append(" \\\n    ".join([f"{name}=={version}", *(f"--hash=sha256:{digest}" for digest in sorted(digests))]))
+        lines.append(
+            " \\\n    ".join([f"{name}=={version}", *(f"--hash=sha256:{digest}" for digest in sorted(digests))])
+        )
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -27,7 +27,9 @@ Frame = dict[str, Any]
 class WorkerProcess:
     """One worker and both ends of its pipes."""
 
-    def __init__(self, command: tuple[str, ...] = PLAIN, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, command: tuple[str, ...] = PLAIN, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         # Built, not inherited: a key in the environment of the tests must not choose the model.
         own = {"DAEDALUS_WORKER": "1", "PATH": "/usr/bin:/bin", "PYTHON_DOTENV_DISABLED": "1", **(env or {})}
         self.process = subprocess.Popen(
@@ -42,6 +44,7 @@ class WorkerProcess:
         self.frames: queue.Queue[Frame] = queue.Queue()
         self.seen: list[Frame] = []
         self.stderr: list[str] = []
+        self._more_stderr = threading.Condition()
         self._attempt = 0
         self._readers = [threading.Thread(target=self._read_frames), threading.Thread(target=self._read_stderr)]
         for reader in self._readers:
@@ -59,7 +62,9 @@ class WorkerProcess:
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.stderr.append(line.decode("utf-8", "replace").rstrip("\n"))
+            with self._more_stderr:
+                self.stderr.append(line.decode("utf-8", "replace").rstrip("\n"))
+                self._more_stderr.notify_all()
 
     def send(self, **frame: Any) -> None:
         self.send_bytes(json.dumps(frame).encode() + b"\n")
@@ -77,6 +82,12 @@ class WorkerProcess:
             if frame["type"] in types:
                 return frame
             assert frame["type"] != "EOF", f"the worker ended instead of {types}: {self.seen[-3:]} {self.stderr[-5:]}"
+
+    def expect_stderr(self, part: str, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until a line with this in it was on standard error."""
+        with self._more_stderr:
+            found = self._more_stderr.wait_for(lambda: any(part in line for line in self.stderr), deadline_s)
+        assert found, f"{part!r} is not on standard error"
 
     def init(self, agent: Any = None, **more: Any) -> Frame:
         """Send `init` and wait for the answer."""

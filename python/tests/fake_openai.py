@@ -13,7 +13,7 @@ PROMPT_TOKENS, COMPLETION_TOKENS = 100, 7
 
 
 class FakeOpenAI(ThreadingHTTPServer):
-    """`decide` gets a request and returns `text`, `tool` with `arguments`, or `status`; `usage: False` leaves the counts out."""
+    """`decide` gets a request and returns `text`, `tool` with `arguments`, or `status`; `usage: False`: no counts."""
 
     daemon_threads = True
 

@@ -16,7 +16,9 @@ def code(text: str) -> str:
 
 
 def call(tool: str, id_: str = "c1", **arguments: Any) -> ChatMessageToolCall:
-    return ChatMessageToolCall(id=id_, type="function", function=ChatMessageToolCallFunction(name=tool, arguments=arguments))
+    return ChatMessageToolCall(
+        id=id_, type="function", function=ChatMessageToolCallFunction(name=tool, arguments=arguments)
+    )
 
 
 MISCHIEF = "import mischief\n"
@@ -34,7 +36,9 @@ CODE: dict[str, list[str]] = {
     "crash": [code(MISCHIEF + "mischief.crash(3)")],
     "forever": [code("print(1)")],
     "odd": [code(MISCHIEF + "final_answer(mischief.odd(kind))")],
-    "plain": [code("final_answer({'a': [1, 2.5, None, True, 'ä\\u2028'], 'b': -(2**63), 'c': 2**64 - 1, 't': (1, 2)})")],
+    "plain": [
+        code("final_answer({'a': [1, 2.5, None, True, 'ä\\u2028'], 'b': -(2**63), 'c': 2**64 - 1, 't': (1, 2)})")
+    ],
     "big": [code("final_answer('x' * size)")],
     "tools": [code("final_answer([count_words(path) for i in range(3)])")],
     "long": [code("print('y' * 9000)\nfinal_answer('said')")],
@@ -72,8 +76,13 @@ class Scripted(Model):
             script = CALLS[words[0]]
             # Calls leave no text of the assistant behind, only their observations.
             done = sum(message.role == MessageRole.TOOL_RESPONSE for message in messages)
-            calls = json.loads(json.dumps([[c.id, c.function.name, c.function.arguments] for c in script[min(done, len(script) - 1)]]))
-            filled = [call(name, id_, **{k: words[1] if v == "PATH" else v for k, v in args.items()}) for id_, name, args in calls]
+            calls = json.loads(
+                json.dumps([[c.id, c.function.name, c.function.arguments] for c in script[min(done, len(script) - 1)]])
+            )
+            filled = [
+                call(name, id_, **{k: words[1] if v == "PATH" else v for k, v in args.items()})
+                for id_, name, args in calls
+            ]
             return ChatMessage(role=MessageRole.ASSISTANT, content=None, tool_calls=filled, token_usage=usage)
         lines = CODE[words[0]]
         return ChatMessage(role=MessageRole.ASSISTANT, content=lines[min(done, len(lines) - 1)], token_usage=usage)
@@ -85,9 +94,9 @@ def model(no_usage: bool = False) -> Scripted:
 
 def tools() -> list[Any]:
     """The usual tools, and one that takes its time."""
+    import mischief
     from smolagents import Tool
 
-    import mischief
     from daedalus.tools import text_tools
 
     class Slow(Tool):

@@ -18,7 +18,7 @@ from typing import Any
 AGENTS = [f"agent-{number:08}" for number in range(4)]
 STUB = os.environ.get("STUB", "")
 tasks: dict[str, dict[str, Any]] = {}
-refused = 0
+refused = asked = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,6 +28,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/readyz":
             self.answer(200, {})
+        elif self.path == "/agents":
+            global asked
+            asked += 1
+            # One of them is still starting when it is asked for the first time.
+            slow = {"status": "degraded", "status_reason": "starting"} if asked == 1 else {"status": "idle"}
+            self.answer(200, [{"agent": {"agent_id": id_, "status": "idle"} | slow} for id_ in AGENTS])
         elif self.path.startswith("/tasks/"):
             self.answer(200, tasks[self.path.removeprefix("/tasks/")])
         else:
@@ -62,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         self.answer(200, {"task_id": str(number), "status": "pending"})
 
-    def answer(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():

@@ -37,6 +37,7 @@ def test_it_shows_the_batch_and_stops(command, tmp_path):
     done = run([*command, "--exit"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "16 of 16 tasks completed by 4 agents, 176 tokens" in done.stdout
+    assert "4 agents are ready" in done.stdout
     assert "longest_idle" in done.stdout
     assert "daemon ended with exit code 0" in done.stdout
     assert str(tmp_path / "state" / "daemon.log") in done.stdout

@@ -47,7 +47,9 @@ def test_the_jobs_are_answered_right(worker, job, kind):
 
 
 @pytest.mark.parametrize("kind", ["general", "research"])
-@pytest.mark.parametrize("prompt", ["Write a poem about 'x.txt'.", "How many words?", "Which lines of x.txt mention storms?", ""])
+@pytest.mark.parametrize(
+    "prompt", ["Write a poem about 'x.txt'.", "How many words?", "Which lines of x.txt mention storms?", ""]
+)
 def test_what_no_rule_fits_is_an_error(worker, prompt, kind):
     end = worker.run(prompt, task_type=kind)
     assert (end["type"], end["cls"], end["code"], end["retryable"]) == ("error", "task", "OFFLINE_CANNOT_PLAN", False)
@@ -58,7 +60,10 @@ def test_what_no_rule_fits_is_an_error(worker, prompt, kind):
 @pytest.mark.parametrize("kind", ["general", "research"])
 @pytest.mark.parametrize(
     ("prompt", "why"),
-    [("How many words are in 'none.txt'?", "none.txt"), ("What is the total of the numbers before 'unicorns' in 'TEXT'?", "no numbers")],
+    [
+        ("How many words are in 'none.txt'?", "none.txt"),
+        ("What is the total of the numbers before 'unicorns' in 'TEXT'?", "no numbers"),
+    ],
 )
 def test_a_step_that_fails_is_an_error(worker, prompt, why, kind):
     end = worker.run(prompt.replace("TEXT", str(TEXTS / "tram_report.txt")), task_type=kind)
@@ -67,7 +72,9 @@ def test_a_step_that_fails_is_an_error(worker, prompt, why, kind):
 
 
 def test_the_path_may_come_beside_the_prompt(worker):
-    end = worker.end(worker.start_task({"prompt": "How many words does it have?", "path": str(TEXTS / "tram_report.txt")}))
+    end = worker.end(
+        worker.start_task({"prompt": "How many words does it have?", "path": str(TEXTS / "tram_report.txt")})
+    )
     assert end["output"] == len((TEXTS / "tram_report.txt").read_text().split())
 
 

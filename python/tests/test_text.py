@@ -64,7 +64,13 @@ def test_numbers_before_a_unit(given, unit, expected):
 
 
 def test_number_summary():
-    assert TOOLS["number_summary"](numbers=[1, 2, 6]) == {"count": 3, "total": 9, "mean": 3.0, "smallest": 1, "largest": 6}
+    assert TOOLS["number_summary"](numbers=[1, 2, 6]) == {
+        "count": 3,
+        "total": 9,
+        "mean": 3.0,
+        "smallest": 1,
+        "largest": 6,
+    }
     with pytest.raises(ValueError, match="no numbers"):
         TOOLS["number_summary"](numbers=[])
 

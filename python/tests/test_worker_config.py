@@ -52,7 +52,10 @@ def test_nulls_are_absent_keys():
     [
         ([], "agent must be a table"),
         ({"types": []}, "agent.types must be a table"),
-        ({"types": {"research": {"model": {}}}}, "agent.types.research has no key 'model'; allowed are instructions, kind, max_steps"),
+        (
+            {"types": {"research": {"model": {}}}},
+            "agent.types.research has no key 'model'; allowed are instructions, kind, max_steps",
+        ),
         ({"max_steps": 0}, "agent.max_steps must be an integer from 1 to 1000, found 0"),
         ({"max_steps": 1001}, "found 1001"),
         ({"max_steps": True}, "found True"),

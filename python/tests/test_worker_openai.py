@@ -36,7 +36,13 @@ def test_auto_takes_the_provider_of_the_environment(start):
 def test_the_configuration_wins_over_the_environment(start):
     with FakeOpenAI(by_kind) as server:
         worker = start(env={"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": "wrong"})
-        model = {"provider": "auto", "api_base": server.base, "api_key": "k-2", "model_id": "m-2", "args": {"temperature": 0}}
+        model = {
+            "provider": "auto",
+            "api_base": server.base,
+            "api_key": "k-2",
+            "model_id": "m-2",
+            "args": {"temperature": 0},
+        }
         assert worker.init({"model": model})["type"] == "ready"
         assert worker.run("go")["output"] == 42
         assert server.keys == {"Bearer k-2"}

@@ -75,7 +75,9 @@ def test_a_second_task_is_fatal(start):
     assert worker.wait() == 64
 
 
-@pytest.mark.parametrize("change", [{"proto": 2}, {"proto": None}, {"agent_id": ""}, {"heartbeat_s": 0}, {"max_frame_bytes": 100}])
+@pytest.mark.parametrize(
+    "change", [{"proto": 2}, {"proto": None}, {"agent_id": ""}, {"heartbeat_s": 0}, {"max_frame_bytes": 100}]
+)
 def test_an_init_that_cannot_be_is_fatal(start, change):
     worker = start()
     assert worker.init(**change)["type"] == "fatal"

@@ -124,11 +124,12 @@ impl Router {
             Effect::RecoverAgent { agent } => self.tell_supervisor(RestartAgent(agent)),
             Effect::AgentRemoved { agent } => {
                 self.workers.remove(&agent);
+                // Before the client hears of it, who may spawn another at once.
+                self.tell_supervisor(AgentRemoved(agent));
                 self.waiters.removed(agent);
                 self.waiters.settled(agent);
                 self.waiters.failed_over(agent, None);
                 self.waiters.wake_polls(agent);
-                self.tell_supervisor(AgentRemoved(agent));
             }
             Effect::AgentSettled { agent } => self.waiters.settled(agent),
             Effect::FailedOver { agent, task_id } => self.waiters.failed_over(agent, task_id),

@@ -86,7 +86,9 @@ class Client:
                 data = answer.read()
         except urllib.error.HTTPError as refused:
             with refused:
-                raise ApiError(refused.code, _problem(refused.read()), _seconds(refused.headers.get("Retry-After"))) from None
+                raise ApiError(
+                    refused.code, _problem(refused.read()), _seconds(refused.headers.get("Retry-After"))
+                ) from None
         return json.loads(data) if data.strip() else None
 
 

@@ -67,7 +67,8 @@ def tokens(characters: int) -> int:
 
 def _conversation(messages: list[ChatMessage]) -> tuple[str, list[str]]:
     """The newest task, and what was observed since."""
-    task, observations = "", []
+    task = ""
+    observations: list[str] = []
     for message in messages:
         text = _text(message)
         if message.role == MessageRole.USER and text.startswith(_NEW_TASK):
@@ -111,7 +112,9 @@ def _as_tool_call(the_plan: Plan, results: list[Any]) -> ChatMessageToolCall:
         call = Call("final_answer", {"answer": the_plan.answer(results)})
     else:
         call = the_plan.calls[step]
-    arguments = {name: results[value.index] if isinstance(value, Earlier) else value for name, value in call.arguments.items()}
+    arguments = {
+        name: results[value.index] if isinstance(value, Earlier) else value for name, value in call.arguments.items()
+    }
     function = ChatMessageToolCallFunction(name=call.tool, arguments=arguments)
     return ChatMessageToolCall(id=f"call_{step}", type="function", function=function)
 

@@ -18,7 +18,9 @@ ABILITIES = (
 )
 DEFAULT_COUNT = 3
 #: What smolagents writes between the prompt and the rest of the payload.
-_ARGUMENTS = re.compile(r"\nYou have been provided with these additional arguments[^\n]*\n(?P<dict>\{.*\})\.\s*$", re.DOTALL)
+_ARGUMENTS = re.compile(
+    r"\nYou have been provided with these additional arguments[^\n]*\n(?P<dict>\{.*\})\.\s*$", re.DOTALL
+)
 _QUOTED = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"|`([^`\n]+)`")
 _BARE_PATH = re.compile(r"(?<!\S)(\S+\.(?:txt|md|log|csv|rst))(?=[\s,;:?!.)]|$)", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\S\.(?:txt|md|log|csv|rst)$", re.IGNORECASE)
@@ -170,7 +172,9 @@ def _compare(request: Request) -> Plan:
             return _named(max(range(len(paths)), key=counts.__getitem__), paths, counts)
 
         return Plan(calls, most)
-    raise OfflineCannotPlan(f"{cannot()} Of several files only the longest, the shortest or the most mentions are compared.")
+    raise OfflineCannotPlan(
+        f"{cannot()} Of several files only the longest, the shortest or the most mentions are compared."
+    )
 
 
 def _named(index: int, paths: tuple[str, ...], numbers: list[int]) -> dict[str, Any]:

@@ -7,17 +7,19 @@ from collections import Counter
 
 #: Words that say nothing about a text's subject.
 COMMON_WORDS = frozenset(
-    "a about after all also an and any are as at be because been before both but by can could did do does each for from had has"
-    " have he her his if in into is it its more most no not of off on one only or other our out over own s she so some such"
-    " than that the their them then there these they this those through to too two under until up very was we were what when"
-    " where which while who will with would".split()
+    """
+    a about after all also an and any are as at be because been before both but by can could did do does each
+    for from had has have he her his if in into is it its more most no not of off on one only or other our out
+    over own s she so some such than that the their them then there these they this those through to too two
+    under until up very was we were what when where which while who will with would
+    """.split()  # noqa: SIM905
 )
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:[.,:]\d+)*")
+_WORD = re.compile(r"[^\W_]+(?:(?:['’-]|(?<=\d)[.,:/](?=\d))[^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'”’)]))\s+(?=[\"'“‘(]?[A-Z0-9])")
 _MONTH = "|".join(MONTHS)
 _DATE = re.compile(
@@ -35,7 +37,9 @@ def words(text: str) -> list[str]:
 
 def most_common_words(text: str, count: int) -> list[tuple[str, int]]:
     """The words that appear most often, without very common ones and numbers; ties go by the alphabet."""
-    counts = Counter(word for word in words(text) if len(word) > 2 and word not in COMMON_WORDS and not word[0].isdigit())
+    counts = Counter(
+        word for word in words(text) if len(word) > 2 and word not in COMMON_WORDS and not word[0].isdigit()
+    )
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:count]
 
 
@@ -80,7 +84,9 @@ def dates(text: str) -> list[str]:
 
 def numbers_before(text: str, unit: str) -> list[int | float]:
     """The numbers that stand right before `unit`, in their order; thousands may have commas."""
-    pattern = re.compile(_NUMBER + r"\s+" + r"\s+".join(re.escape(part) for part in unit.split()) + r"\b", re.IGNORECASE)
+    pattern = re.compile(
+        _NUMBER + r"\s+" + r"\s+".join(re.escape(part) for part in unit.split()) + r"\b", re.IGNORECASE
+    )
     plain = (digits.replace(",", "") for digits in pattern.findall(text))
     return [float(digits) if "." in digits else int(digits) for digits in plain]
 

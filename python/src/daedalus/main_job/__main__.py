@@ -51,6 +51,7 @@ def _with_state(options: argparse.Namespace, state_dir: Path, console: Console) 
         say(f"daemon started, pid {daemon.process.pid}; its log is {daemon.log}")
         client = daemon.wait_ready(READY_S)
         say(f"daemon serves at {client.base_url}")
+        say(f"{daemon.wait_agents(client, READY_S)} agents are ready")
         code = _run_batch(client, state_dir, console)
         if not options.exit:
             _serve_on(daemon, client, say)
@@ -93,9 +94,17 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m daedalus.main_job", description=__doc__)
     parser.add_argument("--daemon", type=Path, required=True, help="the daedalus program")
     parser.add_argument("--config", type=Path, required=True, help="the daemon's configuration")
-    parser.add_argument("--state-dir", type=Path, help="where the daemon keeps its store and log (default: a temporary one)")
-    parser.add_argument("--bind", default="127.0.0.1:8420", help="where the daemon listens; port 0 takes a free one (default: %(default)s)")
-    parser.add_argument("--exit", action="store_true", help="stop after the results; the exit code says whether all completed")
+    parser.add_argument(
+        "--state-dir", type=Path, help="where the daemon keeps its store and log (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--bind",
+        default="127.0.0.1:8420",
+        help="where the daemon listens; port 0 takes a free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--exit", action="store_true", help="stop after the results; the exit code says whether all completed"
+    )
     return parser.parse_args(argv)
 
 

@@ -30,8 +30,14 @@ def jobs(texts: Path) -> list[Job]:
         Job("notes-merge", "discovery", f"Which lines of '{notes}' mention 'merge'?"),
         Job("bakery-common", "research", f"What are the five most common words in '{bakery}'?"),
         Job("light-words", "ingest", f"How many words are in '{light}'?"),
-        Job("light-paraffin", "general", f"What is the average of the numbers before 'litres of paraffin' in '{light}'?"),
-        Job("longest", "discovery", f"Which of these files is the longest: '{light}', '{bakery}', '{tram}', '{river}', '{notes}'?"),
+        Job(
+            "light-paraffin", "general", f"What is the average of the numbers before 'litres of paraffin' in '{light}'?"
+        ),
+        Job(
+            "longest",
+            "discovery",
+            f"Which of these files is the longest: '{light}', '{bakery}', '{tram}', '{river}', '{notes}'?",
+        ),
         Job("tram-summary", "research", f"Summarise '{tram}' in two key sentences."),
         Job("notes-title", "ingest", f"What is the title of '{notes}'?"),
         Job("bugs-total", "general", f"What is the total of the numbers before 'bugs' in '{notes}'?"),

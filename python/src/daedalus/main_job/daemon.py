@@ -54,7 +54,25 @@ class Daemon:
             if code is not None:
                 raise DaemonError(f"the daemon ended with exit code {code}; the end of its log:\n{self.last_lines()}")
             if time.monotonic() > until:
-                raise DaemonError(f"the daemon was not ready within {deadline_s:g} s; the end of its log:\n{self.last_lines()}")
+                raise DaemonError(
+                    f"the daemon was not ready within {deadline_s:g} s; the end of its log:\n{self.last_lines()}"
+                )
+            time.sleep(POLL_S)
+
+    def wait_agents(self, client: Client, deadline_s: float) -> int:
+        """Wait until every agent of the pool can work; returns how many there are."""
+        until = time.monotonic() + deadline_s
+        while True:
+            agents = [entry["agent"] for entry in client.agents()]
+            missing = [agent for agent in agents if agent["status"] == "degraded"]
+            if agents and not missing:
+                return len(agents)
+            reasons = sorted({str(agent.get("status_reason")) for agent in missing})
+            if time.monotonic() > until or self.process.poll() is not None:
+                raise DaemonError(
+                    f"{len(missing)} of {len(agents)} agents cannot work ({', '.join(reasons)}); "
+                    f"the end of the daemon's log:\n{self.last_lines()}"
+                )
             time.sleep(POLL_S)
 
     def last_lines(self) -> str:

@@ -7,7 +7,16 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import smolagents.agents
-from smolagents import ActionStep, ChatMessage, CodeAgent, LogLevel, MessageRole, MultiStepAgent, PlanningStep, ToolCallingAgent
+from smolagents import (
+    ActionStep,
+    ChatMessage,
+    CodeAgent,
+    LogLevel,
+    MessageRole,
+    MultiStepAgent,
+    PlanningStep,
+    ToolCallingAgent,
+)
 
 from daedalus.worker.config import AgentConfig, ConfigError, Style
 from daedalus.worker.models import build_model, load
@@ -24,7 +33,7 @@ class AgentFactory:
     def __init__(self, config: AgentConfig) -> None:
         self.config = config
         self._model: Model | None = None
-        smolagents.agents.ThreadPoolExecutor = InlineExecutor  # type: ignore[assignment,misc]
+        smolagents.agents.ThreadPoolExecutor = InlineExecutor
 
     def model(self) -> Model:
         """The model, made when it is first needed."""
@@ -65,7 +74,7 @@ class AgentFactory:
                 executor_kwargs={"timeout_seconds": None},
             )
         # smolagents would pay for one more model call and return a guess as if it were the answer.
-        agent.provide_final_answer = _no_answer  # type: ignore[method-assign]
+        agent.provide_final_answer = _no_answer
         return agent
 
     def _tools(self) -> list[Tool]:

@@ -80,7 +80,9 @@ def _model(raw: object, environ: Mapping[str, str]) -> ModelConfig:
     if (provider == "factory") != (model.factory is not None):
         raise ConfigError("agent.model.factory and provider = 'factory' are used together or not at all")
     if model.args and provider not in ("factory", "openai"):
-        raise ConfigError("agent.model.args is for provider 'factory' (its arguments) and 'openai' (request parameters)")
+        raise ConfigError(
+            "agent.model.args is for provider 'factory' (its arguments) and 'openai' (request parameters)"
+        )
     return replace(model, provider=provider, api_base=base, api_key=key)
 
 

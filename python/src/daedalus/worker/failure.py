@@ -40,7 +40,7 @@ def classify(error: BaseException) -> Failure:
         return Failure("worker", "MEMORY", "the worker ran out of memory", True)
     # smolagents wraps what the model's client raised, and keeps it only here.
     cause = error.__cause__ or error
-    extra = {"traceback": _traceback(error)}
+    extra: dict[str, Any] = {"traceback": _traceback(error)}
     if isinstance(cause, TaskError):
         return Failure("task", cause.code, str(cause), cause.retryable)
     if type(error).__name__ == "AgentGenerationError":

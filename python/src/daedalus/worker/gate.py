@@ -70,6 +70,7 @@ class Gate:
         """Ask the run to stop; the first reason stays."""
         if self._reason is None:
             self._reason = reason
+        signal.pthread_kill(self._main, signal.SIGUSR1)
         self._asked.set()
 
     def run(self, work: Callable[[], Any]) -> Verdict:
@@ -108,8 +109,9 @@ class Gate:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         while True:
             self._asked.wait()
-            signal.pthread_kill(self._main, signal.SIGUSR1)
             time.sleep(REPEAT_S)
+            if self._asked.is_set():
+                signal.pthread_kill(self._main, signal.SIGUSR1)
 
 
 _INSIDE = Gate._inside.__code__

@@ -62,7 +62,7 @@ class Meter:
             self._check_tokens()
             return reply
 
-        model.generate = metered  # type: ignore[method-assign]
+        model.generate = metered
 
     def watch_tools(self, tools: dict[str, Tool]) -> None:
         """Count the calls of these tools; the final answer is not one."""

@@ -48,7 +48,9 @@ class Task:
 def parse_frame(line: bytes) -> Frame:
     """Read one line. A number too long for Python becomes infinity, which no payload may hold."""
     try:
-        frame = json.loads(line, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_INTEGER else float("inf"))
+        frame = json.loads(
+            line, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_INTEGER else float("inf")
+        )
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not a JSON line: {error}") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from daedalus.errors import TaskError
 from daedalus.worker.failure import Failure, classify
 from daedalus.worker.gate import Cancelled, Gate, Raised
 from daedalus.worker.heartbeat import Pulse
@@ -13,6 +14,12 @@ from daedalus.worker.meter import NOTE_CHARS, Meter
 from daedalus.worker.protocol import Task
 from daedalus.worker.safe_json import NotJson, cut, require_json
 from daedalus.worker.wire import FrameTooLarge, Wire
+
+
+class BadPayload(TaskError):
+    """The payload cannot be given to this agent."""
+
+    code = "bad_payload"
 
 
 class Agents(Protocol):
@@ -84,6 +91,10 @@ class Run:
         arguments = dict(self._task.payload)
         prompt = arguments.pop("prompt")
         agent = self._agents.build(self._task.task_type, self._on_step)
+        taken = sorted(arguments.keys() & agent.tools.keys())
+        if taken:
+            # A variable of that name would hide the tool from the agent's code.
+            raise BadPayload(f"payload.{taken[0]} has the name of a tool")
         self._meter.watch_model(self._agents.model())
         self._meter.watch_tools(agent.tools)
         return agent.run(prompt, additional_args=arguments or None, max_steps=self._task.max_steps)

@@ -53,8 +53,8 @@ def _plain(value: object, where: str, depth: int) -> Any:
         raise NotJson(f"{where}: {value} is not a JSON number")
     if depth == 0:
         raise NotJson(f"{where[:200]}: nested deeper than {MAX_DEPTH} levels (or it contains itself)")
-    if type(value) in (list, tuple):
-        return [_plain(item, f"{where}[{index}]", depth - 1) for index, item in enumerate(value)]  # type: ignore[arg-type]
+    if type(value) is list or type(value) is tuple:
+        return [_plain(item, f"{where}[{index}]", depth - 1) for index, item in enumerate(value)]
     if type(value) is dict:
         return {_key(key, where): _plain(item, f"{where}.{key}", depth - 1) for key, item in value.items()}
     raise NotJson(f"{where}: {type(value).__module__}.{type(value).__qualname__} has no form in JSON")

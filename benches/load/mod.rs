@@ -1,0 +1,162 @@
+//! What the benchmarks share: a daemon or a stand-in on a free port, and closed-loop clients on
+//! plain sockets that cost as little as possible.
+
+#![allow(dead_code, reason = "each benchmark uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A server in a process of its own; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub addr: String,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts the daemon with this configuration.
+    pub fn daemon(name: &str, config: &str) -> Self {
+        let dir =
+            std::env::temp_dir().join(format!("daedalus-bench-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("daedalus.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
+        command.arg("serve").arg("--config").arg(&file).arg("--state-dir").arg(&dir);
+        Self::start(command, "--bind", dir)
+    }
+
+    /// Starts this benchmark itself as a server: with `argument` and an address.
+    pub fn own(argument: &str) -> Self {
+        Self::start(Command::new(std::env::current_exe().unwrap()), argument, PathBuf::new())
+    }
+
+    fn start(mut command: Command, bind: &str, dir: PathBuf) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addr = free.to_string();
+        command.args([bind, &addr]).stdin(Stdio::null()).stderr(Stdio::null());
+        let server = Self { child: command.spawn().expect("a server"), addr, dir };
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(&server.addr).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the server does not listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+        if self.dir != Path::new("") {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// One keep-alive connection.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub async fn open(addr: &str) -> Self {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: vec![0; 16 * 1024] }
+    }
+
+    /// Sends a POST and returns the body of its 200.
+    pub async fn post(&mut self, path: &str, body: &str) -> &[u8] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes()).await.unwrap();
+        let mut read = 0;
+        loop {
+            let more = self.stream.read(&mut self.buffer[read..]).await.unwrap();
+            assert!(more > 0, "the server closed the connection");
+            read += more;
+            let text = &self.buffer[..read];
+            let Some(head) = text.windows(4).position(|end| end == b"\r\n\r\n") else { continue };
+            let head_text = std::str::from_utf8(&text[..head]).unwrap();
+            assert!(head_text.starts_with("HTTP/1.1 200"), "{head_text}");
+            let length = head_text.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
+            });
+            let end = head + 4 + length.expect("a content-length");
+            if read >= end {
+                return &self.buffer[head + 4..end];
+            }
+        }
+    }
+}
+
+/// What closed-loop clients saw.
+pub struct Load {
+    pub per_second: f64,
+    pub latencies: Vec<Duration>,
+}
+
+/// Runs submit + complete in a loop on each of `connections` for `time`.
+pub fn submit_and_complete(addr: &str, connections: usize, time: Duration) -> Load {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let begun = Instant::now();
+        let clients: Vec<_> = (0..connections)
+            .map(|_| {
+                let addr = addr.to_owned();
+                tokio::spawn(async move {
+                    let mut connection = Connection::open(&addr).await;
+                    let mut latencies = Vec::new();
+                    while begun.elapsed() < time {
+                        let start = Instant::now();
+                        let answer = connection.post("/tasks", SUBMIT).await;
+                        let id = std::str::from_utf8(&answer[12..48]).expect("a task id first");
+                        let path = format!("/tasks/{id}/complete");
+                        connection.post(&path, COMPLETE).await;
+                        latencies.push(start.elapsed());
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.await.unwrap());
+        }
+        let per_second = latencies.len() as f64 / begun.elapsed().as_secs_f64();
+        latencies.sort_unstable();
+        Load { per_second, latencies }
+    })
+}
+
+pub const SUBMIT: &str =
+    r#"{"task_type":"research","payload":{"prompt":"What grows in the north?","depth":3}}"#;
+pub const COMPLETE: &str = r#"{"result":{"answer":"moss, mostly","sources":[1,2,3]}}"#;
+
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
+}

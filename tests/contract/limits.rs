@@ -1,0 +1,78 @@
+//! What there is only so much of.
+
+use std::thread;
+
+use serde_json::json;
+
+use crate::daemon::{Daemon, EXTERNAL, wait_until};
+
+#[test]
+fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
+    let daemon = Daemon::start(&format!("{EXTERNAL}[queue]\nmax_depth = 2\n"));
+    let first = daemon.submit(&json!({ "payload": {} }));
+    daemon.submit(&json!({ "payload": {} }));
+    let before = daemon.state();
+    let answer = daemon.post("/tasks", &json!({ "payload": {} }));
+    let wait: u32 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(answer.refused(429, "queue_full")["max_depth"], 2);
+    assert_eq!(daemon.state(), before);
+    assert_eq!(daemon.metrics()["tasks_rejected"], 1);
+    daemon.order(&format!("/tasks/{first}/cancel")).ok();
+    daemon.submit(&json!({ "payload": {} }));
+}
+
+#[test]
+fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+    let daemon = Daemon::start(&format!("{EXTERNAL}[http]\nmax_body_bytes = 2000\n"));
+    let body = |bytes: usize| {
+        let around = r#"{"payload":{"a":""}}"#.len();
+        json!({ "payload": { "a": "x".repeat(bytes - around) } }).to_string()
+    };
+    daemon.post_text("/tasks", &body(2_000)).ok();
+    let before = daemon.state();
+    for bytes in [2_001, 100_000, 5_000_000] {
+        let problem = daemon.post_text("/tasks", &body(bytes)).refused(413, "body_too_large");
+        assert_eq!(problem["max_body_bytes"], 2_000);
+    }
+    let json = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
+    let answer = daemon.call("POST", "/tasks", &json, Some(body(2_001).as_bytes()));
+    answer.refused(413, "body_too_large");
+    assert_eq!(daemon.state(), before);
+}
+
+#[test]
+fn a_large_body_comes_through_as_it_is() {
+    let (daemon, agents) = Daemon::with_external(1);
+    let text = "0123456789\n\"\\ü".repeat(40_000);
+    let task = daemon.submit(&json!({ "payload": { "text": text } }));
+    let assignment = daemon.get(&format!("/agents/{}/assignment", agents[0])).ok();
+    assert_eq!(assignment["payload"]["text"], text.as_str());
+    daemon.post(&format!("/tasks/{task}/complete"), &json!({ "result": text })).ok();
+    assert_eq!(daemon.task(&task)["result"], text.as_str());
+}
+
+#[test]
+fn calls_past_the_bound_are_refused_but_not_long_polls_and_healthz() {
+    let config = "[pool]\nautostart = false\n[worker]\ncommand = [\"sleep\", \"60\"]\n\
+                  start_timeout_s = 3\n[http]\nmax_in_flight = 1\n";
+    let daemon = Daemon::start(config);
+    thread::scope(|scope| {
+        // It answers when the agent has not started in time; until then it is in flight.
+        let spawning = scope.spawn(|| {
+            wait_until("the call is taken", || {
+                Some(daemon.order("/agents")).filter(|answer| answer.status != 503)
+            })
+        });
+        let refused = wait_until("a call is refused", || {
+            Some(daemon.get("/metrics")).filter(|answer| answer.status != 200)
+        });
+        refused.refused(503, "overloaded");
+        daemon.get("/healthz").ok();
+        let nothing = "/tasks/00000000-0000-4000-8000-000000000000?wait_s=1";
+        daemon.get(nothing).refused(404, "task_not_found");
+        daemon.get("/nope").refused(404, "not_found");
+        assert_eq!(spawning.join().unwrap().ok()["status"], "degraded");
+    });
+    daemon.metrics();
+}

@@ -1,0 +1,335 @@
+//! The real daemon for tests: each [`Daemon`] is a process with a port and directories of its own,
+//! so that tests run beside each other. It is killed when it is dropped.
+//!
+//! Tests wait for conditions ([`wait_until`]), never for luck.
+
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "this is test code, shared by several files, outside of any test function"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use ureq::http::{HeaderMap, Request};
+
+/// How long anything may take before a test gives up. Far above what it takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A configuration without agents at first, and with external ones when there are some.
+pub const EXTERNAL: &str = "[pool]\nautostart = false\n[worker]\nkind = \"external\"\n";
+
+/// The same, with room for one call that waits and one that does not: see [`Daemon::waiting`].
+pub const ONE_AT_A_TIME: &str =
+    "[pool]\nautostart = false\n[worker]\nkind = \"external\"\n[http]\nmax_in_flight = 1\n";
+
+/// Polls until `condition` gives something.
+pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The lines that a daemon wrote, as far as they have come.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<Value>>,
+    more: Condvar,
+}
+
+impl Log {
+    fn push(&self, line: &str) {
+        let line = serde_json::from_str(line).unwrap_or_else(|_| json!({ "no_json": line }));
+        self.lines.lock().unwrap().push(line);
+        self.more.notify_all();
+    }
+
+    fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| wanted(line)) {
+                return line.clone();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no log line in time: {what}; there are {lines:#?}");
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// A running daemon.
+pub struct Daemon {
+    child: Child,
+    place: PathBuf,
+    pub addr: String,
+    client: ureq::Agent,
+    log: Arc<Log>,
+}
+
+impl Daemon {
+    /// Starts a daemon with this configuration file and waits until it listens.
+    pub fn start(config: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let place = std::env::temp_dir().join(format!("daedalus-{}-{number}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("daedalus.toml"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
+        command.args(["serve", "--bind", "127.0.0.1:0"]);
+        command.arg("--state-dir").arg(place.join("state"));
+        command.arg("--config").arg(place.join("daedalus.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+
+        let log = Arc::new(Log::default());
+        let (its_log, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            BufReader::new(stderr)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| its_log.push(&line));
+        });
+        let listening = log.wait_for("listening", |line| {
+            assert!(line.get("no_json").is_none(), "the daemon did not start: {line}");
+            line["msg"] == "listening"
+        });
+        let addr = listening["addr"].as_str().unwrap().to_owned();
+        let client = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_global(Some(2 * PATIENCE))
+            .build()
+            .new_agent();
+        Self { child, place, addr, client, log }
+    }
+
+    /// A daemon with a pool of so many external agents; the ids are sorted.
+    pub fn with_external(agents: usize) -> (Self, Vec<String>) {
+        Self::with_agents(EXTERNAL, agents)
+    }
+
+    /// A daemon with this configuration and a pool of so many agents; the ids are sorted.
+    pub fn with_agents(config: &str, agents: usize) -> (Self, Vec<String>) {
+        let daemon = Self::start(config);
+        let pool = daemon.post("/pool/initialize", &json!({ "size": agents })).ok();
+        let mut ids: Vec<_> = pool["agent_ids"].as_array().unwrap().iter().map(text).collect();
+        ids.sort();
+        (daemon, ids)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], None)
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, &[], None)
+    }
+
+    /// POST without a body.
+    pub fn order(&self, path: &str) -> Answer {
+        self.call("POST", path, &[], None)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, &body.to_string())
+    }
+
+    pub fn post_text(&self, path: &str, body: &str) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.call("POST", path, &json, Some(body.as_bytes()))
+    }
+
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Answer {
+        let uri = format!("http://{}{path}", self.addr);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let sent = match body {
+            Some(body) => self.client.run(request.body(body).unwrap()),
+            None => self.client.run(request.body(()).unwrap()),
+        };
+        let mut answer = sent.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let text = answer.body_mut().read_to_string().unwrap();
+        Answer {
+            call: format!("{method} {path}"),
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
+    }
+
+    /// Makes a call that waits, on a thread of its own, and returns when the daemon has it: while
+    /// it is open, a daemon with `max_in_flight = 1` refuses a second one. The thread gives the
+    /// answer and when it came.
+    pub fn waiting<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        path: &str,
+    ) -> ScopedJoinHandle<'scope, (Answer, Instant)> {
+        let is_overloaded = |answer: &Answer| answer.body["code"] == "overloaded";
+        let path = path.to_owned();
+        let waits = scope.spawn(move || {
+            wait_until("the call is taken", || {
+                let answer = self.get(&path);
+                (!is_overloaded(&answer)).then(|| (answer, Instant::now()))
+            })
+        });
+        wait_until("the call waits", || {
+            assert!(!waits.is_finished(), "the call did not wait");
+            is_overloaded(&self.get("/tasks/none?wait_s=1")).then_some(())
+        });
+        waits
+    }
+
+    /// Submits a task and answers its id.
+    pub fn submit(&self, body: &Value) -> String {
+        text(&self.post("/tasks", body).ok()["task_id"])
+    }
+
+    /// The task as it is now.
+    pub fn task(&self, id: &str) -> Value {
+        self.get(&format!("/tasks/{id}")).ok()
+    }
+
+    /// The agent as it is now.
+    pub fn agent(&self, id: &str) -> Value {
+        self.get(&format!("/agents/{id}")).ok()["agent"].clone()
+    }
+
+    /// Waits until the agent has this status.
+    pub fn agent_becomes(&self, id: &str, status: &str) -> Value {
+        wait_until(&format!("{id} becomes {status}"), || {
+            Some(self.agent(id)).filter(|agent| agent["status"] == status)
+        })
+    }
+
+    pub fn metrics(&self) -> Value {
+        self.get("/metrics").ok()
+    }
+
+    /// Everything that a refused call must leave as it is.
+    pub fn state(&self) -> Value {
+        let mut metrics = self.metrics();
+        for grows_by_itself in ["tasks_rejected", "oldest_wait"] {
+            metrics.as_object_mut().unwrap().remove(grows_by_itself);
+        }
+        let agents = self.get("/agents").ok();
+        let agents: Vec<_> =
+            agents.as_array().unwrap().iter().map(|agent| agent["agent"].clone()).collect();
+        json!({ "metrics": metrics, "agents": agents, "tasks": self.get("/tasks").ok() })
+    }
+
+    /// Waits for a line of the log.
+    pub fn log_line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.log.wait_for(what, wanted)
+    }
+
+    /// The lines of the log as far as they have come.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log.lines.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits for the end of the daemon.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait_until("the daemon ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Gently first: the daemon ends its own processes, so that nothing is left of a test.
+        let _it_may_have_ended =
+            kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let _it_may_have_ended = self.child.kill();
+        let _it_may_have_ended = self.child.wait();
+        let _it_is_a_temporary_directory = fs::remove_dir_all(&self.place);
+    }
+}
+
+/// What a daemon answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub call: String,
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// Null when it is no JSON.
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body of an answer that went well.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}: {}", self.call, self.text);
+        assert_eq!(self.header("content-type"), "application/json", "{}", self.call);
+        self.body
+    }
+
+    /// The body of a refusal, which must be as the contract says.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Value {
+        let said = (self.status, self.body["code"].as_str().unwrap_or_default());
+        assert_eq!(said, (status, code), "{}: {}", self.call, self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.call);
+        assert_eq!(self.body["status"], status, "{}", self.text);
+        assert_eq!(self.body["trace_id"], self.header("x-trace-id"), "{}", self.text);
+        for name in ["type", "title", "detail"] {
+            let is_said = self.body[name].as_str().is_some_and(|said| !said.is_empty());
+            assert!(is_said, "{}: no {name} in {}", self.call, self.text);
+        }
+        if status == 429 || status == 503 {
+            let wait = self.header("retry-after").parse::<u32>();
+            assert!(wait.is_ok_and(|wait| wait >= 1), "{}: no Retry-After", self.call);
+        }
+        self.body
+    }
+
+    /// A header; empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// A JSON string as it is.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no string: {value}")).to_owned()
+}
