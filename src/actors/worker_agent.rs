@@ -20,6 +20,7 @@ use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
 use crate::domain::{AgentId, Attempt, Failure, Incarnation, PIPE_CLOSED, TaskId};
 use crate::worker::frames::FrameWriter;
+use crate::worker::proc;
 use crate::worker::protocol::{TaskFrame, ToWorker};
 use crate::worker::spawner::{SpawnerHandle, TreeGuard};
 
@@ -149,7 +150,15 @@ impl WorkerAgent {
         if self.pipe_closed && self.tree_gone {
             ctx.stop();
         } else {
-            ctx.run_later(END_WITHIN, |_agent, ctx| ctx.stop());
+            ctx.run_later(END_WITHIN, |agent, ctx| {
+                let worker = proc::worker_of(agent.launcher_pid);
+                if agent.pipe_closed && worker.is_some_and(proc::is_alive) {
+                    let detail = "the worker closed its output and did not end, so it was killed";
+                    agent.fail("output_closed", detail, ctx);
+                } else {
+                    ctx.stop();
+                }
+            });
         }
     }
 

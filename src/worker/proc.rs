@@ -14,20 +14,23 @@ use rustix::param::{clock_ticks_per_second, page_size};
 /// reaps children of `pid` meanwhile.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
-    from_children_files(pid).unwrap_or_else(|| children_by_parent(pid))
+    from_children_files(pid).unwrap_or_else(|| children_by_parent(pid).unwrap_or_default())
 }
 
 /// The children of `pid`, found by asking every process for its parent: slower than
-/// [`children`], and complete.
-#[must_use]
-pub fn children_by_parent(pid: u32) -> Vec<u32> {
-    let mut found: Vec<(u64, u32)> = every_pid()
-        .filter_map(|candidate| Some((candidate, Stat::read(candidate)?)))
-        .filter(|(_, stat)| stat.parent == pid)
-        .map(|(candidate, stat)| (stat.started_ticks, candidate))
-        .collect();
+/// [`children`], and complete. Without a free file descriptor, for one, nobody can be asked, and
+/// that is an error and not the answer "none".
+pub fn children_by_parent(pid: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(candidate) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        if let Some(stat) = Stat::try_read(candidate)?.filter(|stat| stat.parent == pid) {
+            found.push((stat.started_ticks, candidate));
+        }
+    }
     found.sort_unstable();
-    found.into_iter().map(|(_, candidate)| candidate).collect()
+    Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
 /// The worker of the launcher `launcher`: its oldest child. It is always there while the worker
@@ -151,11 +154,6 @@ fn from_children_files(pid: u32) -> Option<Vec<u32>> {
     Some(found)
 }
 
-fn every_pid() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
 fn from_ticks(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
 }
@@ -171,7 +169,20 @@ struct Stat {
 
 impl Stat {
     fn read(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Self::try_read(pid).ok().flatten()
+    }
+
+    /// `None` when there is no such process, an error when that cannot be told.
+    fn try_read(pid: u32) -> io::Result<Option<Self>> {
+        let gone = |error: &io::Error| {
+            let ended_meanwhile = rustix::io::Errno::SRCH.raw_os_error();
+            error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ended_meanwhile)
+        };
+        match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => Ok(Self::parse(&stat)),
+            Err(error) if gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The second field is the name of the program in parentheses, which may hold anything,
@@ -218,7 +229,7 @@ mod tests {
         assert!(environment_names(own).unwrap().iter().any(|name| name == "PATH"));
         let parent = parent(own).unwrap();
         assert!(children(parent).contains(&own));
-        assert!(children_by_parent(parent).contains(&own));
+        assert!(children_by_parent(parent).unwrap().contains(&own));
     }
 
     #[test]

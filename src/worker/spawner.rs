@@ -22,6 +22,7 @@ use slog::Logger;
 use tokio::sync::oneshot;
 
 use super::spawner_thread::{LaunchOrder, Order, SpawnerThread, now};
+use super::sweep;
 use crate::domain::{AgentId, Exit, Incarnation};
 
 /// What a spawner needs to know.
@@ -142,7 +143,8 @@ impl Spawner {
         set_child_subreaper(Some(getpid()))?;
         let (orders, inbox) = mpsc::channel();
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let handle = SpawnerHandle { orders, wake, over: Arc::default() };
+        let lost = Arc::<AtomicBool>::default();
+        let handle = SpawnerHandle { orders, wake, over: Arc::default(), lost: Arc::clone(&lost) };
         let spawner = SpawnerThread::new(
             options.launcher,
             options.store_id,
@@ -150,7 +152,7 @@ impl Spawner {
             inbox,
             handle.clone(),
         )?;
-        let alarm = Alarm(Some(options.on_panic));
+        let alarm = Alarm { lost, on_panic: Some(options.on_panic) };
         thread::Builder::new().name("spawner".into()).spawn(move || {
             let _alarm = alarm;
             spawner.run();
@@ -160,13 +162,17 @@ impl Spawner {
 }
 
 /// Says that the thread panicked, while it unwinds.
-struct Alarm(Option<Box<dyn FnOnce() + Send>>);
+struct Alarm {
+    lost: Arc<AtomicBool>,
+    on_panic: Option<Box<dyn FnOnce() + Send>>,
+}
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         if thread::panicking()
-            && let Some(on_panic) = self.0.take()
+            && let Some(on_panic) = self.on_panic.take()
         {
+            self.lost.store(true, Ordering::Release);
             on_panic();
         }
     }
@@ -179,6 +185,8 @@ pub struct SpawnerHandle {
     wake: Arc<OwnedFd>,
     /// Whether the thread was told to shut down and saw the end of its last tree.
     over: Arc<AtomicBool>,
+    /// Whether the thread panicked, so that nobody knows the trees any more.
+    lost: Arc<AtomicBool>,
 }
 
 impl SpawnerHandle {
@@ -217,6 +225,8 @@ impl SpawnerHandle {
         // The sender is dropped when the working directories are removed too.
         let _removed = all_gone.recv_timeout(within.saturating_sub(begun.elapsed()));
         self.over.load(Ordering::Acquire)
+            || (self.lost.load(Ordering::Acquire)
+                && sweep::sweep_everything(within.saturating_sub(begun.elapsed())))
     }
 
     /// Without effect when the thread has ended.

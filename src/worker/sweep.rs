@@ -10,10 +10,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
+use super::spawner_thread::now;
 use super::{proc, tree};
+
+/// How soon to look again for what was killed a moment ago.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The pids of launchers from before they exist until they are reaped.
 static LAUNCHERS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -66,6 +72,24 @@ pub(super) fn sweep() -> bool {
         }
         return false;
     }
-    // The quick look found nothing. The thorough one decides.
-    proc::children_by_parent(own).iter().all(|child| launchers.contains(child))
+    // The quick look found nothing. The thorough one decides, if it can be taken.
+    proc::children_by_parent(own)
+        .is_ok_and(|children| children.iter().all(|child| launchers.contains(child)))
+}
+
+/// Kills and reaps every child of this process, launchers included, when nobody is left who would
+/// know them. Returns whether none is left after at most `within`.
+#[expect(clippy::disallowed_methods, reason = "the caller waits for the end of the daemon")]
+pub(super) fn sweep_everything(within: Duration) -> bool {
+    let begun = now();
+    launchers().clear();
+    loop {
+        if sweep() {
+            return true;
+        }
+        if begun.elapsed() >= within {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
 }

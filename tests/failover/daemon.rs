@@ -153,6 +153,7 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    #[expect(clippy::print_stdout, reason = "it is shown for a test that failed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("the log ends with\n{}", self.log.tail());

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::daemon::Daemon;
-use super::os::{mark_of, marked, now, send, until};
+use super::os::{limit_files, mark_of, marked, now, send, until};
 
 /// Far above what a stop takes, far below any drain or wait that could hold it up.
 const SOON: Duration = Duration::from_secs(15);
@@ -55,8 +55,13 @@ fn a_stop_without_a_drain_is_quick_and_leaves_nothing() {
 
 #[test]
 fn a_drain_lets_running_work_end_and_takes_nothing_new() {
-    let daemon = Daemon::start("[pool]\ndrain_s = 60");
-    let (task, agent) = daemon.begin(json!({"action": "sleep", "seconds": 2.0}));
+    let daemon = Daemon::start("[pool]\nsize = 1\ndrain_s = 60");
+    let (task, agent) = daemon.begin(json!({"action": "sleep", "seconds": 2.5}));
+    let waiting = daemon.submit(json!({"action": "echo", "value": 1}));
+    let spawned = daemon.ok("POST", "/agents", Some(&json!({"kind": "external"})));
+    let external = spawned["agent_id"].as_str().expect("an id");
+    let taken = daemon.fetch(external, &waiting);
+    let behind = daemon.submit(json!({"action": "echo", "value": 2}));
     let mark = mark_of(agent.worker()).expect("a worker carries the mark");
     let begun = now();
     send(daemon.pid, Signal::SIGTERM);
@@ -68,10 +73,16 @@ fn a_drain_lets_running_work_end_and_takes_nothing_new() {
     }
     assert_eq!(daemon.task(&task)["status"], "in_progress", "reads are answered");
     assert_eq!(daemon.agents().len(), 2);
+    daemon.ok("POST", &format!("/agents/{external}/heartbeat"), None);
+    daemon.ok("GET", &format!("/agents/{external}/assignment"), None);
+    let complete = format!("/tasks/{waiting}/complete?success=true&attempt={taken}");
+    assert_eq!(daemon.ok("POST", &complete, None)["status"], "completed");
     assert_eq!(daemon.exit().code(), Some(0), "{}", daemon.log.tail());
     assert!(begun.elapsed() < SOON, "it ends when the work has ended: {:?}", begun.elapsed());
     let completed = daemon.log.of("task_completed");
     assert!(completed.iter().any(|line| line["task_id"] == *task), "{completed:?}");
+    let assigned = daemon.log.of("task_assigned");
+    assert!(assigned.iter().all(|line| line["task_id"] != *behind), "nothing new: {assigned:?}");
     assert_eq!(marked(&mark), BTreeSet::new());
 }
 
@@ -114,4 +125,20 @@ fn a_killed_daemon_takes_every_process_along() {
     let (daemon, mark) = busy("");
     send(daemon.pid, Signal::SIGKILL);
     until("everything ended", || marked(&mark).is_empty().then_some(()));
+}
+
+/// Its spawner cannot watch its children with so few files, and then nobody does.
+#[test]
+fn a_daemon_that_loses_a_part_of_itself_ends_with_70_and_takes_every_process_along() {
+    let (daemon, mark) = busy("");
+    let before = limit_files(daemon.pid, 1);
+    // The oldest launcher, whose worker left a detached process.
+    let victim = *marked(&mark).first().expect("there are processes");
+    send(victim, Signal::SIGKILL);
+    until("its spawner is lost", || {
+        daemon.log.of("crashed").first().map(|line| assert_eq!(line["part"], "spawner"))
+    });
+    limit_files(daemon.pid, before);
+    assert_eq!(daemon.exit().code(), Some(70), "{}", daemon.log.tail());
+    assert_eq!(marked(&mark), BTreeSet::new());
 }

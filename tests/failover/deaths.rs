@@ -1,11 +1,13 @@
 //! A worker dies or breaks the protocol while it works.
 
+use std::time::Duration;
+
 use daedalus::worker::proc;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::daemon::Daemon;
-use super::os::{send, until};
+use super::os::{let_pass, limit_files, send, until};
 use super::pool::Agent;
 
 /// Runs a task whose first attempt does `payload`, disturbs it, and wants to see it completed by
@@ -156,6 +158,29 @@ fn a_detached_process_is_gone_when_the_task_moves() {
         assert!(!proc::is_alive(detached));
         daemon.assert_no_orphans(2);
     }
+}
+
+/// Without a free file descriptor the daemon cannot see what a lost launcher left, and must not take
+/// that for nothing.
+#[test]
+fn a_detached_process_is_not_overlooked_when_files_are_short() {
+    let daemon = Daemon::start("");
+    let (agent, detached) = with_a_detached_process(&daemon);
+    let mut payload = sleep();
+    payload["then"] = json!({"action": "echo", "value": 1});
+    let body = json!({"payload": payload, "preferred_agent_id": agent.id});
+    let task = daemon.submit_whole(&body);
+    let launcher = daemon.executor(&task).launcher();
+    let before = limit_files(daemon.pid, 4);
+    send(launcher, Signal::SIGKILL);
+    until("its end was noticed", || (!daemon.log.of("launcher lost").is_empty()).then_some(()));
+    let_pass(Duration::from_millis(300));
+    assert!(proc::is_alive(detached), "nobody could look for it");
+    assert!(daemon.log.of("task_requeued").is_empty(), "so its run may not be over");
+    limit_files(daemon.pid, before);
+    daemon.assert_moved(&task, "process_ended", "its launcher was killed");
+    assert!(!proc::is_alive(detached));
+    daemon.assert_no_orphans(2);
 }
 
 #[test]

@@ -65,3 +65,14 @@ pub(crate) fn marked(mark: &[u8]) -> BTreeSet<u32> {
 pub(crate) fn alive_below(pid: u32) -> BTreeSet<u32> {
     proc::descendants(pid).into_iter().filter(|pid| proc::is_alive(*pid)).collect()
 }
+
+/// Lets a process open no more files until it has less than this; how many it could have before.
+pub(crate) fn limit_files(pid: u32, most: u64) -> u64 {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed());
+    let files = rustix::process::Resource::Nofile;
+    // The upper bound is inherited, and may not be raised.
+    let maximum = rustix::process::getrlimit(files).maximum;
+    let limit = rustix::process::Rlimit { current: Some(most), maximum };
+    let before = rustix::process::prlimit(pid, files, limit).expect("it is our child");
+    before.current.unwrap_or(1024)
+}

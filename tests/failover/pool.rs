@@ -104,6 +104,13 @@ impl Daemon {
         })
     }
 
+    /// Fetches the task as the external agent that has it; its attempt.
+    pub(crate) fn fetch(&self, agent: &str, task: &str) -> u64 {
+        let work = self.ok("GET", &format!("/agents/{agent}/assignment?wait_s=10"), None);
+        assert_eq!(work["task_id"], *task, "{work}");
+        work["attempt"].as_u64().expect("a number")
+    }
+
     /// Submits a task and waits until it runs.
     pub(crate) fn begin(&self, payload: Value) -> (String, Agent) {
         let task = self.submit(payload);

@@ -111,7 +111,7 @@ fn a_command_that_does_not_exist_is_tried_again_when_somebody_says_so() {
     let recover = format!("/agents/{}/recover", agent.id);
     let answer = daemon.ok("POST", &recover, None);
     assert_eq!((&answer["status"], &answer["incarnation"]), (&json!("degraded"), &json!(2)));
-    assert_eq!(daemon.agent(&agent.id).reason, "command_failed");
+    daemon.agent_when(&agent.id, "it is given up again", |agent| agent.reason == "command_failed");
     assert_eq!(launches(&daemon), 3);
     symlink(BINARY, daemon.place.join("late")).expect("now there is one");
     let answer = daemon.ok("POST", &recover, None);

@@ -132,7 +132,10 @@ impl Scheduler {
         let kill = must_go && !dying.killed;
         dying.killed |= must_go;
         dying.actor_gone |= actor_gone;
-        dying.cause.get_or_insert(failure);
+        // "The pipe closed" says less than whatever comes after it.
+        if dying.cause.as_ref().is_none_or(|cause| cause.cause == PIPE_CLOSED) {
+            dying.cause = Some(failure);
+        }
         if first {
             agent.degrade_if_fit(StatusReason::Failed);
             self.idle.remove(id);
