@@ -11,15 +11,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A server in a process of its own; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub addr: String,
+    pub(crate) addr: String,
     dir: PathBuf,
 }
 
 impl Server {
     /// Starts the daemon with this configuration.
-    pub fn daemon(name: &str, config: &str) -> Self {
+    pub(crate) fn daemon(name: &str, config: &str) -> Self {
         let dir =
             std::env::temp_dir().join(format!("daedalus-bench-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// Starts this benchmark itself as a server: with `argument` and an address.
-    pub fn own(argument: &str) -> Self {
+    pub(crate) fn own(argument: &str) -> Self {
         Self::start(Command::new(std::env::current_exe().unwrap()), argument, PathBuf::new())
     }
 
@@ -48,11 +48,11 @@ impl Server {
         server
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 }
@@ -68,20 +68,20 @@ impl Drop for Server {
 }
 
 /// One keep-alive connection.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    pub async fn open(addr: &str) -> Self {
+    pub(crate) async fn open(addr: &str) -> Self {
         let stream = TcpStream::connect(addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: vec![0; 16 * 1024] }
     }
 
     /// Sends a POST and returns the body of its 200.
-    pub async fn post(&mut self, path: &str, body: &str) -> &[u8] {
+    pub(crate) async fn post(&mut self, path: &str, body: &str) -> &[u8] {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -110,13 +110,13 @@ impl Connection {
 }
 
 /// What closed-loop clients saw.
-pub struct Load {
-    pub per_second: f64,
-    pub latencies: Vec<Duration>,
+pub(crate) struct Load {
+    pub(crate) per_second: f64,
+    pub(crate) latencies: Vec<Duration>,
 }
 
 /// Runs submit + complete in a loop on each of `connections` for `time`.
-pub fn submit_and_complete(addr: &str, connections: usize, time: Duration) -> Load {
+pub(crate) fn submit_and_complete(addr: &str, connections: usize, time: Duration) -> Load {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let begun = Instant::now();
@@ -148,15 +148,15 @@ pub fn submit_and_complete(addr: &str, connections: usize, time: Duration) -> Lo
     })
 }
 
-pub const SUBMIT: &str =
+pub(crate) const SUBMIT: &str =
     r#"{"task_type":"research","payload":{"prompt":"What grows in the north?","depth":3}}"#;
-pub const COMPLETE: &str = r#"{"result":{"answer":"moss, mostly","sources":[1,2,3]}}"#;
+pub(crate) const COMPLETE: &str = r#"{"result":{"answer":"moss, mostly","sources":[1,2,3]}}"#;
 
-pub fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     sorted[((sorted.len() - 1) as f64 * share) as usize]
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
+use slog::{Logger, warn};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -58,6 +59,7 @@ pub struct PoolHandle {
     pub(super) call_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) drain: Duration,
+    pub(super) log: Logger,
 }
 
 impl PoolHandle {
@@ -267,7 +269,12 @@ impl PoolHandle {
     /// See [`CallError`].
     pub async fn isolation_report(&self) -> Result<IsolationReport, CallError> {
         let views = self.ask(&self.router, ListAgents).await?;
-        blocking(move || measure::isolation(views)).await
+        let report = blocking(move || measure::isolation(views)).await?;
+        for agent in report.agents.iter().filter(|agent| !agent.issues.is_empty()) {
+            warn!(self.log, "isolation_breach";
+                "agent_id" => %agent.agent_id, "issues" => agent.issues.join("; "));
+        }
+        Ok(report)
     }
 
     /// The numbers.

@@ -107,5 +107,6 @@ pub fn start(
         call_timeout: settings.call_timeout,
         start_timeout,
         drain: settings.drain,
+        log: component("pool"),
     }
 }

@@ -114,6 +114,11 @@ impl PoolSupervisor {
         Ok(())
     }
 
+    /// The agents that are not on their way out.
+    fn staying(&self) -> impl Iterator<Item = AgentId> {
+        self.agents.iter().filter(|(_, agent)| !agent.leaving).map(|(&id, _)| id)
+    }
+
     fn add_agent(&mut self, kind: AgentKind, types: TaskTypes) -> AgentId {
         let id = AgentId::from_uuid(Uuid::new_v4());
         let budget =
@@ -190,17 +195,19 @@ impl Handler<InitializePool> for PoolSupervisor {
         self.admit()?;
         let size = message.size.unwrap_or(self.settings.size);
         let max_size = self.settings.max_size;
-        if size > max_size {
+        let target = self.target.max(size);
+        let missing = target.saturating_sub(self.staying().count());
+        if self.agents.len() + missing > max_size {
             return Err(Refusal::PoolFull { max_size });
         }
-        self.target = self.target.max(size);
-        let missing = self.target.saturating_sub(self.agents.len());
+        self.target = target;
         let kind = self.settings.kind;
         let spawned: Vec<_> = (0..missing).map(|_| self.add_agent(kind, TaskTypes::ALL)).collect();
-        let pool_size = self.agents.len();
+        let agent_ids: Vec<_> = self.staying().collect();
+        let pool_size = agent_ids.len();
         info!(self.log, "pool_initialized";
             "target" => self.target, "pool_size" => pool_size, "spawned" => spawned.len());
-        Ok(Initialized { agent_ids: self.agents.keys().copied().collect(), spawned })
+        Ok(Initialized { agent_ids, spawned })
     }
 }
 

@@ -20,8 +20,8 @@ use crate::domain::{
 
 /// How long a call may wait, in seconds.
 pub(super) const WAIT_S: RangeInclusive<f64> = 0.0..=60.0;
-/// The longest time-out of a task, in seconds: a week.
-const MAX_TIMEOUT_S: u32 = 604_800;
+/// The longest time-out of a task, in seconds: 30 days, as in the configuration.
+const MAX_TIMEOUT_S: u32 = 2_592_000;
 /// How many tasks a page may hold.
 const LIMIT: RangeInclusive<i64> = 1..=1_000;
 /// How many tasks a page holds when the client does not say.

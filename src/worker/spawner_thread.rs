@@ -187,7 +187,7 @@ impl SpawnerThread {
             Err(refusal) => refusal,
         };
         let why = with_causes(&refusal);
-        warn!(self.log, "worker not started"; "agent_id" => %key.0,
+        warn!(self.log, "worker_not_started"; "agent_id" => %key.0,
             "incarnation" => key.1.get(), "error" => &why);
         let exit = Exit::NotStarted(why);
         if matches!(refusal, LaunchError::Launcher { .. } | LaunchError::Pipes(_)) {
@@ -316,12 +316,12 @@ impl SpawnerThread {
             {
                 dying.forced = true;
                 launcher.send(Signal::KILL);
-                warn!(self.log, "launcher killed, it did not obey"; "agent_id" => %agent,
+                warn!(self.log, "launcher_killed"; "agent_id" => %agent,
                     "incarnation" => incarnation.get());
             }
             if late >= STUCK_AFTER && !dying.stuck {
                 dying.stuck = true;
-                error!(self.log, "process tree cannot be killed"; "agent_id" => %agent,
+                error!(self.log, "process_tree_stuck"; "agent_id" => %agent,
                     "incarnation" => incarnation.get());
                 (tree.on_news)(TreeNews::Stuck);
             }
@@ -338,7 +338,7 @@ impl SpawnerThread {
             return;
         }
         if tree.dying.is_none() {
-            warn!(self.log, "launcher lost"; "agent_id" => %key.0, "incarnation" => key.1.get());
+            warn!(self.log, "launcher_lost"; "agent_id" => %key.0, "incarnation" => key.1.get());
         }
         tree.dying.get_or_insert_with(|| Dying::since(now()));
     }
@@ -358,12 +358,12 @@ impl SpawnerThread {
 
     fn gone(&mut self, key: Key, exit: Exit) {
         let Some(mut tree) = self.trees.remove(&key) else { return };
-        debug!(self.log, "process tree gone"; "agent_id" => %key.0,
+        debug!(self.log, "process_tree_gone"; "agent_id" => %key.0,
             "incarnation" => key.1.get(), "exit" => %exit);
         (tree.on_news)(TreeNews::Gone(exit));
         match workdir::set_aside(&tree.workdir) {
             Ok(aside) => self.janitor.remove(aside),
-            Err(cause) => warn!(self.log, "working directory not removed"; "agent_id" => %key.0,
+            Err(cause) => warn!(self.log, "workdir_not_removed"; "agent_id" => %key.0,
                 "path" => %tree.workdir.display(), "error" => %cause),
         }
     }

@@ -51,7 +51,7 @@ impl Janitor {
         let thread = thread::Builder::new().name("janitor".into()).spawn(move || {
             for path in queue {
                 if let Err(cause) = remove(&path) {
-                    warn!(log, "working directory not removed"; "path" => %path.display(),
+                    warn!(log, "workdir_not_removed"; "path" => %path.display(),
                         "error" => %cause);
                 }
             }

@@ -92,7 +92,7 @@ fn a_task_that_is_not_as_it_must_be_is_422_and_the_detail_names_what() {
         (r#"{"payload": {}, "priority": 99999999999999999999}"#, "`priority`"),
         (r#"{"payload": {}, "timeout_s": 0}"#, "`timeout_s` must be a number above 0"),
         (r#"{"payload": {}, "timeout_s": -1}"#, "`timeout_s`"),
-        (r#"{"payload": {}, "timeout_s": 604801}"#, "604800"),
+        (r#"{"payload": {}, "timeout_s": 2592001}"#, "2592000"),
         (r#"{"payload": {}, "timeout_s": "1"}"#, "`timeout_s`"),
         (r#"{"payload": {}, "preferred_agent_id": 1}"#, "`preferred_agent_id` must be a string"),
     ];

@@ -173,7 +173,7 @@ fn a_detached_process_is_not_overlooked_when_files_are_short() {
     let launcher = daemon.executor(&task).launcher();
     let before = limit_files(daemon.pid, 4);
     send(launcher, Signal::SIGKILL);
-    until("its end was noticed", || (!daemon.log.of("launcher lost").is_empty()).then_some(()));
+    until("its end was noticed", || (!daemon.log.of("launcher_lost").is_empty()).then_some(()));
     let_pass(Duration::from_millis(300));
     assert!(proc::is_alive(detached), "nobody could look for it");
     assert!(daemon.log.of("task_requeued").is_empty(), "so its run may not be over");

@@ -168,7 +168,7 @@ impl Daemon {
             }
             let incarnation = self.log.nth(given)["incarnation"].clone();
             let gone = self.log.position(|line| {
-                line["msg"] == "process tree gone"
+                line["msg"] == "process_tree_gone"
                     && line["agent_id"] == moved["agent_id"]
                     && line["incarnation"] == incarnation
             });

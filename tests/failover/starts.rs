@@ -39,7 +39,7 @@ fn sixteen_start_at_once_while_some_are_killed() {
 
 /// How often processes of workers were started: each has one end.
 fn launches(daemon: &Daemon) -> usize {
-    daemon.logged("process tree gone").len()
+    daemon.logged("process_tree_gone").len()
 }
 
 /// The pool cannot work and says why; the daemon lives.

@@ -1,5 +1,6 @@
 //! The end of an attempt and what follows for its task: the table of rule 7.
 
+use super::report::note_first_start;
 use super::{Jitter, Scheduler};
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::AgentId;
@@ -41,6 +42,14 @@ impl Scheduler {
         let Some(task) = self.tasks.get_mut(&seq) else { return };
         if !matches!(task.state, TaskState::InProgress { .. }) {
             return;
+        }
+        // An answer without a fetch before: the assignment counts as the start.
+        if matches!(end, AttemptEnd::Completed { .. } | AttemptEnd::Failed { .. })
+            && let Some(record) = task.open_attempt().filter(|record| record.started.is_none())
+        {
+            let assigned = record.assigned;
+            record.started = Some(assigned);
+            note_first_start(task, assigned, &self.limits, &mut self.counters);
         }
         let timeout = || Failure::new("timed_out", "the attempt took longer than its timeout_s");
         let (outcome, failure, usage) = match &end {

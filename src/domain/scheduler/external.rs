@@ -186,5 +186,6 @@ impl Scheduler {
         agent.health = Health::Fit;
         let incarnation = agent.incarnation;
         effects.push(Effect::Event(Event::AgentRestarted { agent: id, incarnation }));
+        self.status_changed(id, effects);
     }
 }

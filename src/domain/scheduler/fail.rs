@@ -125,7 +125,6 @@ impl Scheduler {
         self.begin_external_life(id, fresh, effects);
         self.renew_lease(id, now);
         self.offer(id, now);
-        self.status_changed(id, effects);
         effects.push(Effect::AgentSettled { agent: id });
         self.dispatch(now, effects);
         Ok(())

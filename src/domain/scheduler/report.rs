@@ -5,6 +5,8 @@ use super::{Jitter, Scheduler};
 use crate::domain::agent::{Agent, Ending, Run};
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
+use crate::domain::limits::Limits;
+use crate::domain::metrics::Counters;
 use crate::domain::report::{Report, TaskError};
 use crate::domain::task::{Failure, Outcome};
 use crate::domain::time::Now;
@@ -34,18 +36,8 @@ impl Scheduler {
         let Some(task) = self.tasks.get_mut(&run.task) else { return };
         let Some(record) = task.open_attempt() else { return };
         record.started = Some(now);
-        let mut latency_us = None;
-        if task.first_started.is_none() {
-            task.first_started = Some(now);
-            latency_us = Some(now.since(task.created.mono_us));
-        }
-        let over = |us: u64| us > self.limits.assignment_latency_target_us;
-        let over_target = latency_us.is_some_and(over);
-        if let Some(us) = latency_us {
-            self.counters.assignment_latency_us += us;
-            self.counters.first_starts += 1;
-            self.counters.over_latency_target += u64::from(over_target);
-        }
+        let latency_us = note_first_start(task, now, &self.limits, &mut self.counters);
+        let over_target = latency_us.is_some_and(|us| us > self.limits.assignment_latency_target_us);
         effects.push(Effect::Event(Event::TaskStarted {
             task_id: task.id,
             trace: task.spec.trace.clone(),
@@ -159,4 +151,23 @@ pub(super) fn end_of(ending: Option<&Ending>, report: Report) -> Option<AttemptE
 pub(super) fn stopped() -> AttemptEnd {
     let detail = "its agent was removed, or the pool or the daemon stopped";
     AttemptEnd::Interrupted { failure: Failure::new("stopped", detail), by_order: true }
+}
+
+/// Notes when the first attempt of the task started, if this is it, and answers the time from its
+/// submit to then in microseconds.
+pub(super) fn note_first_start(
+    task: &mut Task,
+    started: Now,
+    limits: &Limits,
+    counters: &mut Counters,
+) -> Option<u64> {
+    if task.first_started.is_some() {
+        return None;
+    }
+    task.first_started = Some(started);
+    let latency_us = started.since(task.created.mono_us);
+    counters.assignment_latency_us += latency_us;
+    counters.first_starts += 1;
+    counters.over_latency_target += u64::from(latency_us > limits.assignment_latency_target_us);
+    Some(latency_us)
 }
