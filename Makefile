@@ -40,7 +40,7 @@ run: setup ## Builds the daemon and starts it with smolagents workers; RUN_ARGS 
 		--config config/smolagents.toml $(RUN_ARGS)
 
 .PHONY: test
-test: check setup ## Runs the checks and every test.
+test: check setup curl ## Runs the checks and every test.
 	@cargo test --locked
 	DAEDALUS_BIN=$(TARGET)/debug/daedalus $(VENV)/bin/python -m pytest python
 
@@ -77,6 +77,11 @@ setup: linker $(VENV_DONE)
 linker:
 	@command -v cc >/dev/null && exit 0
 	$(call need,gcc libc6-dev,there is no C linker)
+
+.PHONY: curl
+curl:
+	@command -v curl >/dev/null && exit 0
+	$(call need,curl,the shell blocks of the documents cannot be tested without curl)
 
 $(VENV_DONE): $(LOCKS) python/pyproject.toml
 	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then

@@ -5,7 +5,7 @@ use std::time::Duration;
 use slog::{Logger, info, warn};
 
 use super::clock::Clock;
-use crate::domain::{AgentStatus, Event, TaskStatus};
+use crate::domain::{AgentId, AgentStatus, Event, TaskStatus};
 
 /// A start later than the target is warned of at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -102,16 +102,25 @@ impl EventLog {
                     "failures" => failures);
             }
             Event::TaskEnded { task_id, trace, status, agent, attempt, duration_ms, cause } => {
-                let agent = agent.map(|agent| agent.to_string());
-                let pairs = slog::o!(
-                    "cause" => cause.clone(), "duration_ms" => *duration_ms,
-                    "attempt" => attempt.get(), "agent_id" => agent,
-                    "task_id" => task_id.to_string(), "trace_id" => trace.to_string());
+                let agent = agent.map(Shown);
                 match status {
-                    TaskStatus::Completed => info!(log, "task_completed"; pairs),
-                    TaskStatus::Failed => warn!(log, "task_failed"; pairs),
+                    TaskStatus::Completed => {
+                        info!(log, "task_completed";
+                            "trace_id" => %trace, "task_id" => %task_id,
+                            "agent_id" => agent, "attempt" => attempt.get(),
+                            "duration_ms" => duration_ms, "cause" => cause);
+                    }
+                    TaskStatus::Failed => {
+                        warn!(log, "task_failed";
+                            "trace_id" => %trace, "task_id" => %task_id,
+                            "agent_id" => agent, "attempt" => attempt.get(),
+                            "duration_ms" => duration_ms, "cause" => cause);
+                    }
                     TaskStatus::Cancelled | TaskStatus::Pending | TaskStatus::InProgress => {
-                        info!(log, "task_cancelled"; pairs);
+                        info!(log, "task_cancelled";
+                            "trace_id" => %trace, "task_id" => %task_id,
+                            "agent_id" => agent, "attempt" => attempt.get(),
+                            "duration_ms" => duration_ms, "cause" => cause);
                     }
                 }
             }
@@ -138,5 +147,20 @@ impl EventLog {
             self.warned_at_us = Some(now_us);
             warn!(self.log, "assignment_latency_over_target"; "assignment_latency_ms" => latency_ms);
         }
+    }
+}
+
+/// Writes an id that may be absent without making a text of it before it is known to be written.
+#[derive(Clone, Copy)]
+struct Shown(AgentId);
+
+impl slog::Value for Shown {
+    fn serialize(
+        &self,
+        _record: &slog::Record<'_>,
+        key: slog::Key,
+        serializer: &mut dyn slog::Serializer,
+    ) -> slog::Result {
+        serializer.emit_arguments(key, &format_args!("{}", self.0))
     }
 }

@@ -31,7 +31,7 @@ use handle::PoolHandle;
 use messages::SupervisorStarted;
 use router::Router;
 use supervisor::{Means, PoolSupervisor};
-use watcher::Watcher;
+use watcher::{Pulse, Watcher, WatcherLink};
 
 pub use supervisor::PoolSettings;
 pub use watcher::Patience;
@@ -73,21 +73,24 @@ pub fn start(
 
     let scheduler = Scheduler::new(settings.limits, settings.gates);
     let events = EventLog::new(component("router"), clock);
+    let pulse = Arc::new(Pulse::new(settings.patience.heartbeat_us));
     let (its_spawner, crash_only) = (spawner.clone(), fatal.guard("router"));
+    let its_pulse = Arc::clone(&pulse);
     let router = Router::start_in_arbiter(&routing.handle(), move |_ctx| {
-        Router::new(scheduler, clock, its_spawner, events, crash_only)
+        Router::new(scheduler, clock, its_pulse, its_spawner, events, crash_only)
     });
 
     let (its_router, crash_only) = (router.clone(), fatal.guard("watcher"));
     let (patience, its_log) = (settings.patience, component("watcher"));
-    let watcher = Watcher::start_in_arbiter(&supervising.handle(), move |_ctx| {
-        Watcher::new(patience, its_router, clock, its_log, crash_only)
+    let its_pulse = Arc::clone(&pulse);
+    let addr = Watcher::start_in_arbiter(&supervising.handle(), move |_ctx| {
+        Watcher::new(patience, its_pulse, its_router, clock, its_log, crash_only)
     });
 
     let means = Means {
         worker: Arc::new(settings.worker),
         router: router.clone(),
-        watcher,
+        watcher: WatcherLink { addr, pulse },
         spawner: spawner.clone(),
         arbiter: working.handle(),
         clock,

@@ -7,6 +7,7 @@ mod facts;
 mod requests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
@@ -20,6 +21,7 @@ use super::messages::{
 };
 use super::supervisor::PoolSupervisor;
 use super::waiters::Waiters;
+use super::watcher::Pulse;
 use super::worker_agent::WorkerAgent;
 use crate::domain::{AgentId, ContextIds, Effect, Incarnation, Jitter, Now, Scheduler};
 use crate::worker::spawner::SpawnerHandle;
@@ -27,11 +29,15 @@ use crate::worker::spawner::SpawnerHandle;
 /// How many messages may wait before a sender does.
 const MAILBOX: usize = 4_096;
 
+/// How soon to look again whether the watcher has moved the deadlines after a standstill.
+const AFTER_STANDSTILL: Duration = Duration::from_millis(5);
+
 /// Owns the scheduler, and the addresses of the agents' actors.
 #[derive(Debug)]
 pub(super) struct Router {
     scheduler: Scheduler,
     clock: Clock,
+    pulse: Arc<Pulse>,
     /// Filled and emptied within one turn; kept for its room.
     effects: Vec<Effect>,
     workers: HashMap<AgentId, (Incarnation, Addr<WorkerAgent>)>,
@@ -50,6 +56,7 @@ impl Router {
     pub(super) fn new(
         scheduler: Scheduler,
         clock: Clock,
+        pulse: Arc<Pulse>,
         spawner: SpawnerHandle,
         events: EventLog,
         crash_only: PanicGuard,
@@ -57,6 +64,7 @@ impl Router {
         Self {
             scheduler,
             clock,
+            pulse,
             effects: Vec::new(),
             workers: HashMap::new(),
             supervisor: None,
@@ -163,11 +171,19 @@ impl Router {
             ctx.cancel_future(timer);
         }
         let wait = Duration::from_micros(next_us.saturating_sub(now.mono_us));
-        let timer = ctx.run_later(wait, |router, ctx| {
-            router.armed = None;
-            router.turn(ctx, |scheduler, now, effects| scheduler.handle_timeout(now, effects));
-        });
-        self.armed = Some((next_us, timer));
+        self.armed = Some((next_us, ctx.run_later(wait, Self::timer_fired)));
+    }
+
+    /// After a standstill everything seems to be overdue, until the watcher has said that it is
+    /// not; both learn of it at the same moment.
+    fn timer_fired(&mut self, ctx: &mut Context<Self>) {
+        let armed = self.armed.take();
+        if self.pulse.late_us(self.clock.mono_us()).is_some() {
+            let again = ctx.run_later(AFTER_STANDSTILL, Self::timer_fired);
+            self.armed = armed.map(|(armed_us, _)| (armed_us, again));
+            return;
+        }
+        self.turn(ctx, |scheduler, now, effects| scheduler.handle_timeout(now, effects));
     }
 }
 

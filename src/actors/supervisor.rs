@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::fatal::PanicGuard;
 use super::messages::*;
 use super::router::{Router, fresh_ids};
-use super::watcher::Watcher;
+use super::watcher::WatcherLink;
 use super::worker_agent::{WorkerAgent, WorkerSettings};
 use crate::domain::{
     AgentId, AgentKind, Incarnation, LifeEnded, RETRY_AFTER_US, Refusal, RestartBudget,
@@ -44,7 +44,7 @@ pub struct PoolSupervisor {
     settings: PoolSettings,
     worker: Arc<WorkerSettings>,
     router: Addr<Router>,
-    watcher: Addr<Watcher>,
+    watcher: WatcherLink,
     spawner: SpawnerHandle,
     /// Where the actors of agents live.
     arbiter: ArbiterHandle,
@@ -76,7 +76,7 @@ struct Supervised {
 pub(super) struct Means {
     pub(super) worker: Arc<WorkerSettings>,
     pub(super) router: Addr<Router>,
-    pub(super) watcher: Addr<Watcher>,
+    pub(super) watcher: WatcherLink,
     pub(super) spawner: SpawnerHandle,
     pub(super) arbiter: ArbiterHandle,
     pub(super) clock: Clock,
@@ -280,7 +280,7 @@ impl Handler<AgentLost> for PoolSupervisor {
     type Result = ();
 
     fn handle(&mut self, AgentLost { id, ended }: AgentLost, ctx: &mut Self::Context) {
-        let LifeEnded { incarnation, exit, cause, counts } = ended;
+        let LifeEnded { incarnation, exit, cause, counts, hopeless } = ended;
         let now = self.clock.now();
         let Some(agent) = self.agents.get_mut(&id) else { return };
         if agent.incarnation != incarnation || agent.kind != AgentKind::Process {
@@ -291,7 +291,7 @@ impl Handler<AgentLost> for PoolSupervisor {
             return;
         }
         let verdict = match counts {
-            _ if exit.is_misconfigured() => {
+            _ if hopeless => {
                 self.give_up(id, StatusReason::CommandFailed, exit.to_string());
                 Verdict::RestartAfter(RETRY_AFTER_US)
             }

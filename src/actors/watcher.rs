@@ -39,6 +39,44 @@ impl Vital {
     }
 }
 
+/// Tells others whether the daemon just stood still (a stop signal, a suspend), before the watcher
+/// itself has the time to say so: then no deadline may be taken at its word.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    heartbeat_us: u64,
+    /// When the watcher's next tick is due.
+    due_us: AtomicU64,
+    /// How often it came too late.
+    standstills: AtomicU64,
+}
+
+impl Pulse {
+    /// The pulse of a watcher that did not begin yet.
+    pub(super) const fn new(heartbeat_us: u64) -> Self {
+        Self { heartbeat_us, due_us: AtomicU64::new(u64::MAX), standstills: AtomicU64::new(0) }
+    }
+
+    /// How much too late the watcher is; `None` while that is within bounds.
+    pub(super) fn late_us(&self, now_us: u64) -> Option<u64> {
+        let late_us = now_us.saturating_sub(self.due_us.load(Ordering::Acquire));
+        (late_us > self.heartbeat_us).then_some(late_us)
+    }
+
+    /// Changes with every standstill, the one that the watcher did not see yet included.
+    pub(super) fn standstills(&self, now_us: u64) -> u64 {
+        self.standstills.load(Ordering::Acquire) + u64::from(self.late_us(now_us).is_some())
+    }
+}
+
+/// How a `WorkerAgent` reaches its watcher.
+#[derive(Clone, Debug)]
+pub(super) struct WatcherLink {
+    /// The watcher.
+    pub addr: Addr<Watcher>,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+}
+
 /// From a `WorkerAgent`: watch this life from now on.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
@@ -82,8 +120,7 @@ pub(super) struct Watcher {
     clock: Clock,
     log: Logger,
     watched: HashMap<AgentId, Watched>,
-    /// When the next tick is due.
-    due_us: u64,
+    pulse: Arc<Pulse>,
     _crash_only: PanicGuard,
 }
 
@@ -100,13 +137,14 @@ impl Watcher {
     /// A watcher of nobody yet.
     pub(super) fn new(
         patience: Patience,
+        pulse: Arc<Pulse>,
         router: Addr<Router>,
         clock: Clock,
         log: Logger,
         crash_only: PanicGuard,
     ) -> Self {
         let watched = HashMap::new();
-        Self { patience, router, clock, log, watched, due_us: 0, _crash_only: crash_only }
+        Self { patience, router, clock, log, watched, pulse, _crash_only: crash_only }
     }
 
     /// Twice per heartbeat, so that a silence is seen at most half a heartbeat late.
@@ -116,17 +154,16 @@ impl Watcher {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now_us = self.clock.mono_us();
-        let late_us = now_us.saturating_sub(self.due_us);
-        if late_us > self.patience.heartbeat_us {
-            self.resume(late_us, now_us);
-        } else {
-            self.judge(now_us);
+        match self.pulse.late_us(now_us) {
+            Some(late_us) => self.resume(late_us, now_us),
+            None => self.judge(now_us),
         }
         self.rest(ctx);
     }
 
     fn rest(&mut self, ctx: &mut Context<Self>) {
-        self.due_us = self.clock.mono_us() + self.period_us();
+        let due_us = self.clock.mono_us() + self.period_us();
+        self.pulse.due_us.store(due_us, Ordering::Release);
         ctx.run_later(Duration::from_micros(self.period_us()), Self::tick);
     }
 
@@ -137,7 +174,9 @@ impl Watcher {
             watched.vital.touch(now_us);
             watched.suspect_cpu = None;
         }
+        // Before the next tick is due: whoever finds the pulse well again finds this in the mailbox.
         self.router.do_send(Resumed { late_us });
+        self.pulse.standstills.fetch_add(1, Ordering::Release);
     }
 
     fn judge(&mut self, now_us: u64) {

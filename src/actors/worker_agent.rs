@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use serde_json::Value;
 use slog::{Logger, o};
 
 use super::clock::Clock;
 use super::messages::{AgentFailed, CancelRun, RunTask, StopWorker};
 use super::router::Router;
-use super::watcher::{Unwatch, Vital, Watcher};
+use super::watcher::{Unwatch, Vital, WatcherLink};
 use crate::domain::{AgentId, Attempt, Failure, Incarnation, PIPE_CLOSED, TaskId};
 use crate::worker::frames::FrameWriter;
 use crate::worker::protocol::{TaskFrame, ToWorker};
@@ -67,8 +67,6 @@ enum Phase {
 struct Running {
     task_id: TaskId,
     attempt: Attempt,
-    /// The next step of the ladder, once its end was asked for.
-    ladder: Option<SpawnHandle>,
 }
 
 /// One life of one process agent.
@@ -78,7 +76,7 @@ pub struct WorkerAgent {
     incarnation: Incarnation,
     settings: Arc<WorkerSettings>,
     router: Addr<Router>,
-    watcher: Addr<Watcher>,
+    watcher: WatcherLink,
     spawner: SpawnerHandle,
     clock: Clock,
     log: Logger,
@@ -104,7 +102,7 @@ impl WorkerAgent {
         incarnation: Incarnation,
         settings: Arc<WorkerSettings>,
         router: Addr<Router>,
-        watcher: Addr<Watcher>,
+        watcher: WatcherLink,
         spawner: SpawnerHandle,
         clock: Clock,
     ) -> Self {
@@ -155,6 +153,28 @@ impl WorkerAgent {
         }
     }
 
+    /// Does something when the worker had so much time. A time in which the daemon stood still does
+    /// not count: what the worker said meanwhile is yet to be read, so it gets all of it once more.
+    fn after(
+        &self,
+        wait: Duration,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
+    ) {
+        let standstills = self.standstills();
+        ctx.run_later(wait, move |agent, ctx| {
+            if agent.standstills() == standstills {
+                then(agent, ctx);
+            } else {
+                agent.after(wait, ctx, then);
+            }
+        });
+    }
+
+    fn standstills(&self) -> u64 {
+        self.watcher.pulse.standstills(self.clock.mono_us())
+    }
+
     fn is_at(&self, task_id: TaskId, attempt: Attempt) -> bool {
         self.run.as_ref().is_some_and(|run| run.task_id == task_id && run.attempt == attempt)
     }
@@ -173,7 +193,7 @@ impl Actor for WorkerAgent {
             self.failure.take().unwrap_or_else(unknown)
         };
         let (id, incarnation) = (self.id, self.incarnation);
-        self.watcher.do_send(Unwatch { id, incarnation });
+        self.watcher.addr.do_send(Unwatch { id, incarnation });
         self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: true });
     }
 }
@@ -183,11 +203,7 @@ impl Handler<RunTask> for WorkerAgent {
 
     fn handle(&mut self, RunTask(assignment): RunTask, _ctx: &mut Self::Context) {
         self.vital.touch(self.clock.mono_us());
-        self.run = Some(Running {
-            task_id: assignment.task_id,
-            attempt: assignment.attempt,
-            ladder: None,
-        });
+        self.run = Some(Running { task_id: assignment.task_id, attempt: assignment.attempt });
         self.send(&ToWorker::Task(TaskFrame {
             task_id: assignment.task_id,
             attempt: assignment.attempt,
@@ -212,23 +228,18 @@ impl Handler<CancelRun> for WorkerAgent {
         }
         self.send(&ToWorker::Cancel { task_id, attempt, reason });
         let half = self.settings.cancel_grace / 2;
-        let signal = ctx.run_later(half, move |agent, ctx| {
+        self.after(half, ctx, move |agent, ctx| {
+            if !agent.is_at(task_id, attempt) {
+                return;
+            }
             agent.spawner.signal(agent.id, agent.incarnation);
-            let kill = ctx.run_later(half, move |agent, ctx| {
-                let detail = "the run did not end within worker.cancel_grace_s and was killed";
-                agent.fail("killed_after_grace", detail, ctx);
+            agent.after(half, ctx, move |agent, ctx| {
+                if agent.is_at(task_id, attempt) {
+                    let detail = "the run did not end within worker.cancel_grace_s and was killed";
+                    agent.fail("killed_after_grace", detail, ctx);
+                }
             });
-            agent.set_ladder(kill);
         });
-        self.set_ladder(signal);
-    }
-}
-
-impl WorkerAgent {
-    fn set_ladder(&mut self, step: SpawnHandle) {
-        if let Some(run) = &mut self.run {
-            run.ladder = Some(step);
-        }
     }
 }
 

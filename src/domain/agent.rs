@@ -173,6 +173,8 @@ pub(super) struct Run {
 pub(super) struct Dying {
     /// The first reason that anybody gave.
     pub cause: Option<Failure>,
+    /// Whether its process tree was ordered to be killed.
+    pub(super) killed: bool,
     /// Whether the actor reported its end.
     pub actor_gone: bool,
     /// The verified end of the process tree.
@@ -299,6 +301,13 @@ impl Agent {
             AgentKind::External { lease_us: None } | AgentKind::Process => true,
         };
         here && self.health == Health::Fit && self.run.is_none() && self.leaving.is_none()
+    }
+
+    /// The end of its present life, which begins here unless it has begun. A death after a cancel,
+    /// a time-out or an order is pardoned (rule 2); what comes after the death pardons nothing.
+    pub(super) fn begin_dying(&mut self) -> &mut Dying {
+        let pardoned = self.run.as_ref().is_some_and(|run| run.ending.is_some());
+        self.dying.get_or_insert_with(|| Dying { pardoned, ..Dying::default() })
     }
 
     /// Takes a fit agent out of service; why in words comes later.

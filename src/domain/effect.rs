@@ -39,6 +39,9 @@ pub struct LifeEnded {
     pub cause: Failure,
     /// Whether this death counts against the restart budget.
     pub counts: bool,
+    /// Whether trying again at once is of no use: it was never ready, and its exit says that the
+    /// command cannot run.
+    pub hopeless: bool,
 }
 
 /// What a shutdown of the pool did.

@@ -9,7 +9,8 @@
 //! | `sleep` | waits for `seconds`, unless it is cancelled |
 //! | `digest` | its result is `{"sha256": ..}` of `text` |
 //! | `fail` | ends with `error` code `asked_to_fail`, `retryable` as told (default false) |
-//! | `spin` | uses CPU until it is cancelled, or for `seconds` |
+//! | `barrier` | makes a file in `path` and waits until `parties` of them are there |
+//! | `spin` | uses CPU until it is cancelled, or for `seconds`; without a sign of life when `silent` |
 //! | `hang` | does nothing for ever, and ignores cancel and SIGTERM |
 //! | `crash` | ends itself by `signal` (default SIGKILL) |
 //! | `exit` | ends itself with `code` (default 1) |
@@ -24,7 +25,8 @@
 //! | `stop_launcher` | stops its parent (SIGSTOP) and lives on |
 //!
 //! The lower part of the table is what real workers do on bad days, for tests and drills. After
-//! `garbage`, `wrong_task`, `kill_launcher` and `stop_launcher` it waits for the consequences.
+//! `garbage`, `wrong_task`, `kill_launcher` and `stop_launcher` it waits for the consequences. With
+//! a payload in `then`, whatever the action is, every attempt after the first does that instead.
 //!
 //! It ends with 0 after `shutdown` or, when it was idle, at the end of its stdin; with 71 at the end
 //! of its stdin during a task; with 64 when it was not started by the daemon or does not know the
@@ -32,6 +34,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -131,6 +134,8 @@ pub(super) struct Worker {
     output: Mutex<Output>,
     running: Mutex<Option<Running>>,
     cancelled: Condvar,
+    /// Whether it gives no signs of life for now.
+    mute: AtomicBool,
 }
 
 #[derive(Default)]
@@ -266,6 +271,9 @@ impl Worker {
         let begun = now();
         loop {
             thread::sleep(interval.max(Duration::from_millis(1)));
+            if self.mute.load(Ordering::Relaxed) {
+                continue;
+            }
             let (task_id, phase, phase_s) = match &*lock(&self.running) {
                 Some(run) => (Some(run.task_id), "agent", run.since.elapsed()),
                 None => (None, "idle", begun.elapsed()),
@@ -283,6 +291,7 @@ impl Worker {
 
     fn work(&self, task: &Task) {
         let Task { task_id, attempt, payload } = task;
+        let payload = builtin_actions::payload_of(*attempt, payload);
         builtin_actions::prepare(payload);
         record(task, "start");
         self.say("started", &json!({"task_id": task_id, "attempt": attempt}));
@@ -333,6 +342,10 @@ impl Worker {
             }
             None => self.cancelled.wait_while(running, not_yet).is_ok(),
         }
+    }
+
+    pub(super) fn set_mute(&self, mute: bool) {
+        self.mute.store(mute, Ordering::Relaxed);
     }
 
     pub(super) fn max_frame_bytes(&self) -> usize {

@@ -1,8 +1,10 @@
 //! What the built-in worker can do; the table is in [`builtin`](super::builtin).
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{fs, io};
 
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::getppid;
@@ -22,8 +24,8 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-const ACTIONS: &str = "echo, sleep, digest, fail, spin, hang, crash, exit, stop, garbage, huge, \
-                       wrong_task, twice, double_fork, children, kill_launcher, stop_launcher";
+const ACTIONS: &str = "echo, sleep, digest, fail, barrier, spin, hang, crash, exit, stop, garbage, \
+                       huge, wrong_task, twice, double_fork, children, kill_launcher, stop_launcher";
 
 #[derive(Deserialize)]
 struct Named {
@@ -57,9 +59,23 @@ struct Fail {
 }
 
 #[derive(Deserialize)]
+struct Barrier {
+    path: PathBuf,
+    parties: usize,
+}
+
+#[derive(Deserialize)]
 struct Spin {
     #[serde(default)]
     seconds: Option<f64>,
+    #[serde(default)]
+    silent: bool,
+}
+
+#[derive(Deserialize)]
+struct Later<'a> {
+    #[serde(borrow, default)]
+    then: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +102,13 @@ impl From<serde_json::Error> for Bad {
     fn from(error: serde_json::Error) -> Self {
         Self(error.to_string())
     }
+}
+
+/// What this attempt is to do: after the first one what `then` says, if it says something.
+pub(super) fn payload_of(attempt: Attempt, payload: &RawValue) -> &RawValue {
+    let later = serde_json::from_str::<Later<'_>>(payload.get());
+    let then = later.ok().and_then(|later| later.then);
+    then.filter(|_| attempt > Attempt::NONE.next()).unwrap_or(payload)
 }
 
 /// Makes ready for `payload` before the daemon hears that the work began: from that word on,
@@ -131,9 +154,17 @@ fn try_to_act(worker: &Worker, task: &Task, payload: &RawValue) -> Result<Outcom
             let message = "the payload asked for a failure".to_owned();
             Outcome::Failed { code: "asked_to_fail", message, retryable }
         }
+        "barrier" => {
+            let Barrier { path, parties } = read(&action, payload)?;
+            barrier(worker, &path.join(task.task_id.to_string()), parties)?
+        }
         "spin" => {
-            let Spin { seconds } = read(&action, payload)?;
-            spin(worker, seconds.map(length).transpose()?)?
+            let Spin { seconds, silent } = read(&action, payload)?;
+            let at_most = seconds.map(length).transpose()?;
+            worker.set_mute(silent);
+            let outcome = spin(worker, at_most);
+            worker.set_mute(false);
+            outcome?
         }
         "hang" => loop {
             std::thread::park();
@@ -199,6 +230,20 @@ fn sha256(text: &str) -> String {
         let _written = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// Waits until `parties` files are beside `own`. Nobody goes on before, so they all wait at once.
+fn barrier(worker: &Worker, own: &Path, parties: usize) -> Result<Outcome, Bad> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(5);
+    let failed = |error: io::Error| Bad(format!("barrier: {}: {error}", own.display()));
+    fs::write(own, "").map_err(failed)?;
+    let folder = own.parent().unwrap_or(own);
+    while fs::read_dir(folder).map_err(failed)?.count() < parties {
+        if worker.wait_for_cancel(Some(LOOK_AGAIN)) {
+            return Ok(Outcome::Cancelled);
+        }
+    }
+    done(&json!({}))
 }
 
 /// Looks at the clock and at cancel between rounds of some 100 microseconds.

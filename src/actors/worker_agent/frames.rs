@@ -1,6 +1,6 @@
 //! What a worker says, and what breaks the protocol.
 
-use actix::{AsyncContext, Context, Handler, Message};
+use actix::{Context, Handler, Message};
 use slog::debug;
 
 use super::{Phase, WorkerAgent};
@@ -109,7 +109,7 @@ impl WorkerAgent {
         let pid = proc::worker_of(launcher_pid).unwrap_or(0);
         let process = ProcessFacts { pid, launcher_pid, workdir: self.workdir() };
         let vital = self.vital.clone();
-        self.watcher.do_send(Watch { id, incarnation, launcher_pid, vital });
+        self.watcher.addr.do_send(Watch { id, incarnation, launcher_pid, vital });
         self.router.do_send(AgentReady { id, incarnation, process });
     }
 
@@ -133,9 +133,7 @@ impl WorkerAgent {
             self.out_of_turn(task_id, Some(attempt), "a terminal frame", ctx);
             return;
         }
-        if let Some(step) = self.run.take().and_then(|run| run.ladder) {
-            ctx.cancel_future(step);
-        }
+        self.run = None;
         self.last_closed = Some((task_id, attempt));
         let (id, incarnation) = (self.id, self.incarnation);
         self.router.do_send(TaskEnded { id, incarnation, task_id, attempt, report });

@@ -73,7 +73,7 @@ impl Handler<Launch> for WorkerAgent {
             Err(_no_spawner) => agent.fail("not_started", "the spawner is gone", ctx),
         });
         ctx.spawn(take);
-        ctx.run_later(self.settings.start_timeout, |agent, ctx| {
+        self.after(self.settings.start_timeout, ctx, |agent, ctx| {
             if matches!(agent.phase, Phase::Starting | Phase::Greeted) && !agent.pipe_closed {
                 let detail = "the worker was not ready within worker.start_timeout_s";
                 agent.fail("start_timeout", detail, ctx);

@@ -127,16 +127,18 @@ impl Scheduler {
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
         let first = agent.dying.is_none();
-        let kill = !actor_gone && failure.cause != PIPE_CLOSED;
-        let dying = agent.dying.get_or_insert_with(Dying::default);
+        let must_go = actor_gone || failure.cause != PIPE_CLOSED;
+        let dying = agent.begin_dying();
+        let kill = must_go && !dying.killed;
+        dying.killed |= must_go;
         dying.actor_gone |= actor_gone;
         dying.cause.get_or_insert(failure);
         if first {
             agent.degrade_if_fit(StatusReason::Failed);
             self.idle.remove(id);
         }
-        // A worker that closed its pipe is about to end by itself: a kill would hide how. An actor
-        // that ends takes its tree along.
+        // A worker that closed its pipe is about to end by itself: a kill would hide how. When its
+        // actor has ended, too, it had its time.
         if kill {
             effects.push(Effect::KillTree { agent: id, incarnation });
         }
@@ -153,7 +155,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(agent) = self.living(id, incarnation) else { return };
-        agent.dying.get_or_insert_with(Dying::default).tree_gone = Some(exit);
+        agent.begin_dying().tree_gone = Some(exit);
         agent.degrade_if_fit(StatusReason::Failed);
         self.idle.remove(id);
         self.end_life_if_over(id, now, effects);
@@ -171,7 +173,7 @@ impl Scheduler {
         let detail = "its processes were killed and are still there".to_owned();
         let failure = Failure::new("unkillable", &*detail);
         agent.health = Health::Degraded { reason: StatusReason::Unkillable, detail };
-        agent.dying.get_or_insert_with(Dying::default).cause.get_or_insert_with(|| failure.clone());
+        agent.begin_dying().cause.get_or_insert_with(|| failure.clone());
         self.idle.remove(id);
         self.close_lost_run(id, failure, true, now, effects);
         effects.push(Effect::AgentSettled { agent: id });
@@ -190,7 +192,8 @@ impl Scheduler {
     /// A life is over when both its actor and its process tree are gone.
     fn end_life_if_over(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        let Some(Dying { cause, actor_gone: true, tree_gone: Some(exit), pardoned }) = &agent.dying
+        let Some(Dying { cause, actor_gone: true, tree_gone: Some(exit), pardoned, .. }) =
+            &agent.dying
         else {
             return;
         };
@@ -201,9 +204,10 @@ impl Scheduler {
             Some(cause) if cause.cause != PIPE_CLOSED => cause.clone(),
             Some(_) | None => exited(),
         };
-        let by_order = agent.run.as_ref().is_some_and(|run| run.ending.is_some());
         let leaving = agent.leaving.is_some();
         let incarnation = agent.incarnation;
+        // One that was ready got these codes from its work.
+        let hopeless = exit.is_misconfigured() && agent.process.is_none();
         agent.alive = false;
         agent.dying = None;
         agent.process = None;
@@ -221,8 +225,7 @@ impl Scheduler {
         if leaving {
             self.forget_agent(id, effects);
         } else if !self.stopping {
-            let counts = !(by_order || pardoned);
-            let ended = LifeEnded { incarnation, exit, cause, counts };
+            let ended = LifeEnded { incarnation, exit, cause, counts: !pardoned, hopeless };
             self.status_changed(id, effects);
             effects.push(Effect::AgentSettled { agent: id });
             effects.push(Effect::AgentLost { agent: id, ended });

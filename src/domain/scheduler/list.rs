@@ -11,7 +11,7 @@ use crate::domain::view::TaskSummary;
 const LOOKED_AT: usize = 2_000;
 
 /// Which tasks a client wants to see.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListQuery {
     /// Only those of this status.
     pub status: Option<TaskStatus>,

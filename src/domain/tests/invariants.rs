@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health, Run};
 use crate::domain::scheduler::Inside;
-use crate::domain::task::{Hold, Task, TaskState, Wait};
+use crate::domain::task::{AttemptRecord, Hold, Outcome, Task, TaskState, Wait};
 use crate::domain::timers::Timer;
 use crate::domain::{AgentId, AgentKind, Attempt, Effect, Event, TaskId, TaskStatus, TaskType};
 
 /// What is remembered of the moment before a verb.
+#[derive(Default)]
 pub(super) struct Before {
     waits: BTreeMap<TaskId, Wait>,
     attempts: BTreeMap<TaskId, Attempt>,
@@ -47,6 +48,7 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     only_the_newest_attempt_of_a_running_task_is_open(inside);
     a_run_and_its_task_name_each_other(inside);
     a_live_task_has_budget_left(inside);
+    failures_and_exclusions_follow_from_the_attempts(inside);
     ended_tasks_never_change(world, inside);
     the_idle_index_holds_the_candidates(world, inside);
     every_deadline_has_its_timer_and_no_other_timer_is_left(world, inside);
@@ -207,6 +209,45 @@ fn a_run_and_its_task_name_each_other(inside: Inside<'_>) {
 fn a_live_task_has_budget_left(inside: Inside<'_>) {
     for task in inside.tasks.values().filter(|task| !task.status().is_terminal()) {
         assert!(task.failures < inside.limits.max_attempts, "{} should be over", name(task.id));
+    }
+}
+
+/// The table of rule 7, from the history of each task.
+fn failures_and_exclusions_follow_from_the_attempts(inside: Inside<'_>) {
+    for task in inside.tasks.values() {
+        let (mut failures, mut interruptions) = (0, 0);
+        let mut failed_on = Vec::new();
+        for record in &task.attempts {
+            let Some(end) = &record.end else { continue };
+            let cause = end.failure.as_ref().map_or("", |failure| &*failure.cause);
+            let counts = match end.outcome {
+                Outcome::Completed | Outcome::Cancelled => false,
+                Outcome::AgentFailed | Outcome::TimedOut => {
+                    failed_on.retain(|&agent| agent != record.agent);
+                    failed_on.push(record.agent);
+                    true
+                }
+                Outcome::Failed => task.error.as_ref().is_none_or(|error| error.retryable),
+                Outcome::Interrupted if cause == "stopped" => false,
+                Outcome::Interrupted => interruptions >= 2,
+            };
+            interruptions = match end.outcome {
+                Outcome::Interrupted => interruptions + u32::from(cause != "stopped"),
+                _ => 0,
+            };
+            failures += u32::from(counts);
+        }
+        let last = task.attempts.last().and_then(|record| record.end.as_ref());
+        if task.error.as_ref().is_some_and(|error| !error.retryable) {
+            assert_eq!(last.map(|end| end.outcome), Some(Outcome::Failed));
+            let earlier = task.attempts.iter().rev().skip(1);
+            let failed = |record: &&AttemptRecord| {
+                record.end.as_ref().is_some_and(|end| end.outcome == Outcome::Failed)
+            };
+            failures += u32::try_from(earlier.filter(failed).count()).expect("few attempts");
+        }
+        assert_eq!(task.failures, failures, "failures of {}", name(task.id));
+        assert_eq!(task.failed_on, failed_on, "exclusions of {}", name(task.id));
     }
 }
 

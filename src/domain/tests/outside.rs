@@ -1,0 +1,87 @@
+//! What the rest of the daemon does when the scheduler wants something.
+
+use super::world::{Deaths, World, name};
+use crate::domain::{AgentId, Effect, Event, Exit, Failure, Incarnation, ProcessFacts, TaskStatus};
+
+impl World {
+    pub(super) fn remember(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Event(Event::TaskEnded { task_id, status, .. }) => {
+                let before = self.ended.insert(*task_id, *status);
+                assert_eq!(before, None, "{} ended twice", name(task_id));
+                if *status == TaskStatus::Completed && !self.unchecked {
+                    let view = self.scheduler.task(*task_id).expect("a task that just ended");
+                    let record = view.attempts.last().expect("a completed task had an attempt");
+                    let start = record.started.unwrap_or(record.assigned).mono_us;
+                    let key = (record.agent, view.summary.kind);
+                    self.learned.entry(key).or_default().push(self.now.mono_us - start);
+                }
+            }
+            Effect::Event(Event::TaskSubmitted { task_id, .. }) => {
+                self.accepted.insert(*task_id);
+            }
+            Effect::AgentLost { agent, ended } => {
+                self.lost.insert(*agent, ended.incarnation);
+            }
+            Effect::FailedOver { agent, .. } => {
+                assert!(self.underway.remove(agent), "nobody waits for {}", name(agent));
+            }
+            Effect::Drained => self.drained += 1,
+            Effect::AgentRemoved { agent } => {
+                assert!(!self.underway.contains(agent), "a client waits for {}", name(agent));
+                self.lost.remove(agent);
+                self.dying.retain(|(dying, _)| dying != agent);
+                self.learned.retain(|(of, _), _| of != agent);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn play(&mut self, effect: Effect) {
+        match effect {
+            Effect::KillTree { agent, incarnation } | Effect::StopAgent { agent, incarnation } => {
+                self.kill(agent, incarnation);
+            }
+            Effect::AgentLost { agent, .. } if self.restarts => self.restart_of(agent),
+            _ => {}
+        }
+    }
+
+    pub(super) fn kill(&mut self, id: AgentId, life: Incarnation) {
+        match self.deaths {
+            Deaths::ByHand => {
+                self.dying.insert((id, life));
+            }
+            Deaths::ActorFirst => {
+                self.actor_gone_of(id, life);
+                self.tree_gone_of(id, life);
+            }
+            Deaths::TreeFirst => {
+                self.tree_gone_of(id, life);
+                self.actor_gone_of(id, life);
+            }
+        }
+    }
+
+    pub(super) fn actor_gone_of(&mut self, id: AgentId, life: Incarnation) {
+        let failure = Failure::new("pipe_closed", "its process wrote no more");
+        self.step(|s, now, fx| s.agent_failed(id, life, failure, true, now, fx));
+    }
+
+    pub(super) fn tree_gone_of(&mut self, id: AgentId, life: Incarnation) {
+        self.dying.remove(&(id, life));
+        self.step(|s, now, fx| s.tree_gone(id, life, Exit::Signal(9), now, fx));
+    }
+
+    pub(super) fn restart_of(&mut self, id: AgentId) {
+        let Some(life) = self.lost.remove(&id) else { return };
+        let fresh = self.fresh();
+        self.step(|s, _, fx| s.begin_life(id, life.next(), fresh, fx));
+        self.ready_of(id, life.next());
+    }
+
+    pub(super) fn ready_of(&mut self, id: AgentId, life: Incarnation) {
+        let facts = ProcessFacts { pid: 2, launcher_pid: 1, workdir: String::new() };
+        self.step(|s, now, fx| s.agent_ready(id, life, facts, now, fx));
+    }
+}

@@ -1,0 +1,166 @@
+//! Lists, retention and counters.
+
+use super::world::{World, error, name, success, task};
+use crate::domain::TaskType::{General, Ingest};
+use crate::domain::{ListQuery, Refusal, Report, TaskStatus, Usage};
+
+const ALL: ListQuery = ListQuery { status: None, kind: None, limit: 2, before: None };
+
+fn page(world: &World, query: &ListQuery) -> (String, Option<ListQuery>) {
+    let page = world.scheduler.list(query);
+    let names: Vec<_> = page.tasks.iter().map(|task| name(task.id)).collect();
+    (names.join(" "), page.next.map(|next| ListQuery { before: Some(next), ..*query }))
+}
+
+#[test]
+fn pages_follow_each_other_without_gaps_or_repeats_while_tasks_come() {
+    let mut world = World::new();
+    for n in 1..=5 {
+        world.submit(&format!("t{n}"), General).unwrap();
+    }
+    let (first, next) = page(&world, &ALL);
+    assert_eq!(first, "t5 t4");
+    world.submit("t6", General).unwrap();
+    let (second, next) = page(&world, &next.unwrap());
+    assert_eq!(second, "t3 t2");
+    world.cancel("t1").unwrap();
+    assert_eq!(page(&world, &next.unwrap()), ("t1".into(), None));
+}
+
+#[test]
+fn a_page_that_is_just_full_and_the_last_has_no_next() {
+    let mut world = World::new();
+    world.submit("t1", General).unwrap();
+    world.submit("t2", General).unwrap();
+    assert_eq!(page(&world, &ALL).1.map(|query| query.limit), None);
+}
+
+#[test]
+fn lists_show_only_what_was_asked_for() {
+    let mut world = World::with_agents(["anna"]);
+    world.submit("t1", General).unwrap();
+    world.submit("t2", Ingest).unwrap();
+    world.submit("t3", Ingest).unwrap();
+    world.finish("anna", success());
+    let query = |status, kind| ListQuery { status, kind, ..ALL };
+    assert_eq!(page(&world, &query(Some(TaskStatus::Pending), None)).0, "t3");
+    assert_eq!(page(&world, &query(Some(TaskStatus::Completed), None)).0, "t1");
+    assert_eq!(page(&world, &query(None, Some(Ingest))).0, "t3 t2");
+    assert_eq!(page(&world, &query(Some(TaskStatus::InProgress), Some(Ingest))).0, "t2");
+    assert_eq!(page(&world, &query(Some(TaskStatus::Failed), None)).0, "");
+}
+
+#[test]
+fn a_list_looks_at_a_bounded_number_of_tasks_per_call() {
+    let mut world = World::with(|limits| limits.max_depth = 5_000, Vec::new());
+    world.unchecked = true;
+    world.submit("rare", Ingest).unwrap();
+    for n in 0..2_000 {
+        world.submit(&format!("t{n}"), General).unwrap();
+    }
+    let query = ListQuery { kind: Some(Ingest), ..ALL };
+    let (first, next) = page(&world, &query);
+    assert_eq!(first, "", "it stopped before the end and says where");
+    assert_eq!(page(&world, &next.unwrap()), ("rare".into(), None));
+}
+
+/// The history of every task stayed in memory for ever.
+#[test]
+fn the_oldest_ended_tasks_leave_memory() {
+    let mut world = World::with(|limits| limits.ended_kept = 2, Vec::new());
+    world.unchecked = true;
+    for n in 1..=4 {
+        world.submit(&format!("t{n}"), General).unwrap();
+    }
+    for n in [3, 1, 2] {
+        world.cancel(&format!("t{n}")).unwrap();
+    }
+    world.expect("t3", "unknown");
+    world.expect("t1", "cancelled");
+    world.expect("t4", "pending: pool_empty");
+    assert_eq!(world.cancel("t3"), Err(Refusal::TaskNotFound));
+    assert!(world.scheduler.is_live_task(task("t4")));
+    assert!(!world.scheduler.is_live_task(task("t1")));
+    assert_eq!(world.metrics().tasks_cancelled, 3, "counters do not forget");
+}
+
+/// The metrics query was the load: counters are kept, never computed by scanning.
+#[test]
+fn counters_outlive_the_tasks_that_they_count() {
+    let mut world = World::with(|limits| limits.ended_kept = 0, Vec::new());
+    world.unchecked = true;
+    world.spawn("anna");
+    let usage = Some(Usage { input_tokens: 7, output_tokens: 3, ..Usage::default() });
+    for (what, report) in
+        [("t1", Report::Completed { result: None, usage }), ("t2", success()), ("t3", error(false))]
+    {
+        world.submit(what, General).unwrap();
+        world.pass(0.25);
+        world.start("anna");
+        world.pass(2.0);
+        world.finish("anna", report);
+    }
+    world.submit("t4", General).unwrap();
+    world.submit("t5", General).unwrap();
+    let metrics = world.metrics();
+    assert_eq!((metrics.tasks_total, metrics.tasks_completed, metrics.tasks_failed), (5, 2, 1));
+    assert_eq!((metrics.tasks_pending, metrics.tasks_in_progress, metrics.assignments), (1, 1, 4));
+    assert_eq!((metrics.input_tokens, metrics.output_tokens), (7, 3));
+    assert_eq!(metrics.avg_task_duration, Some(2.0));
+    assert_eq!(metrics.avg_assignment_latency_ms, Some(250.0));
+    assert_eq!(metrics.assignment_latency_over_target, 0);
+    assert_eq!(metrics.utilization, 1.0);
+}
+
+#[test]
+fn agents_are_counted_by_status_and_cancelled_runs_still_coordinate() {
+    let mut world = World::with_agents(["anna", "bert", "carl"]);
+    world.spawn_starting("dora", crate::domain::TaskTypes::ALL);
+    world.submit("t1", General).unwrap();
+    world.submit("t2", General).unwrap();
+    world.start("bert");
+    world.cancel("t1").unwrap();
+    let metrics = world.metrics();
+    let agents = metrics.agents;
+    assert_eq!((agents.total, agents.idle, agents.analyzing), (4, 1, 1));
+    assert_eq!((agents.executing, agents.degraded), (1, 1));
+    assert_eq!((metrics.active_coordinations, metrics.tasks_in_progress), (2, 1));
+}
+
+#[test]
+fn a_start_later_than_the_target_is_counted_once_per_task() {
+    let mut world = World::new();
+    world.submit("t1", General).unwrap();
+    world.pass(0.501);
+    world.spawn("anna");
+    world.start("anna");
+    world.finish("anna", error(true));
+    world.pass(2.0);
+    world.start("anna");
+    let metrics = world.metrics();
+    assert_eq!(metrics.assignment_latency_over_target, 1);
+    assert_eq!(metrics.avg_assignment_latency_ms, Some(501.0));
+}
+
+#[test]
+fn the_oldest_wait_is_known_per_priority() {
+    let mut world = World::new();
+    for (what, priority) in [("t1", 0), ("t2", 0), ("t3", 9)] {
+        world.submit_at(what, priority).unwrap();
+        world.pass(1.0);
+    }
+    let waits = world.metrics().oldest_wait;
+    let waits: Vec<_> = waits.iter().map(|wait| (wait.priority, wait.wait_s)).collect();
+    assert_eq!(waits, [(9, 1.0), (0, 3.0)]);
+}
+
+#[test]
+fn an_agent_knows_what_it_did() {
+    let mut world = World::with_agents(["anna"]);
+    world.teach("anna", Ingest, 2.0);
+    world.submit("t1", General).unwrap();
+    world.finish("anna", error(false));
+    let stats = world.scheduler.agent_view(super::world::agent("anna")).unwrap().stats;
+    assert_eq!((stats.completed, stats.failed, stats.contexts), (1, 1, 2));
+    assert_eq!(stats.by_type[Ingest.index()], (1, 2_000_000));
+}

@@ -1,0 +1,389 @@
+//! Storms: random events in random order, every invariant after each, and in the end every
+//! accepted task must have ended.
+//!
+//! A failing case prints its smallest list of events and is kept in
+//! `proptest-regressions/domain_storm.txt`, which every later run repeats first. `PROPTEST_CASES`
+//! asks for more cases than the usual number, `PROPTEST_RNG_SEED` for other ones, and
+//! `PROPTEST_MAX_SHRINK_ITERS` for a longer search for the smallest list.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+use super::world::{Deaths, World, agent, error, name, success, task};
+use crate::domain::{
+    AgentKind, Attempt, Gate, Incarnation, Jitter, Preference, Priority, Report, SECOND_US,
+    TaskStatus, TaskType, TaskTypes,
+};
+
+const CASES: u32 = 5_000; // for each of the two storms
+const AGENTS: [&str; 6] = ["anna", "bert", "carl", "dora", "eve", "finn"];
+
+/// One thing that happens. Numbers are taken modulo what there is.
+#[derive(Clone, Copy, Debug)]
+enum Happens {
+    Submit { kind: u8, priority: u8, preferred: u8, timeout: u8 },
+    Cancel { task: u8 },
+    Started { agent: u8 },
+    Ended { agent: u8, report: u8 },
+    Complete { task: u8, attempt: u8, report: u8, jitter: u8 },
+    CompleteRun { agent: u8, report: u8, jitter: u8 },
+    Forged { agent: u8, task: u8, attempt: u8, life: u8 },
+    Spawn { agent: u8, kind: u8, types: u8 },
+    Ready { agent: u8, life: u8 },
+    Lost { agent: u8 },
+    ActorGone { agent: u8 },
+    TreeGone { agent: u8 },
+    Silent { agent: u8 },
+    Stuck { agent: u8 },
+    Fail { agent: u8 },
+    Recover { agent: u8 },
+    GivenUp { agent: u8 },
+    Restart { agent: u8, ready: u8 },
+    Remove { agent: u8, drain: u8 },
+    Heartbeat { agent: u8, life: u8 },
+    Fetch { agent: u8 },
+    CallOpened { agent: u8 },
+    CallClosed { agent: u8 },
+    Gate { gate: u8, open: u8 },
+    Pass { tenths: u8 },
+    PassLong { seconds: u8 },
+    StandStill { tenths: u8 },
+    ClosePool { drain: u8, discard: u8 },
+}
+
+impl Happens {
+    fn of((what, a, b, c, d): (u8, u8, u8, u8, u8)) -> Self {
+        match what {
+            0..24 => Self::Submit { kind: a, priority: b, preferred: c, timeout: d },
+            24..30 => Self::Cancel { task: a },
+            30..38 => Self::Started { agent: a },
+            38..52 => Self::Ended { agent: a, report: b },
+            52..56 => Self::Complete { task: a, attempt: b, report: c, jitter: d },
+            56..68 => Self::CompleteRun { agent: a, report: b, jitter: d },
+            68..72 => Self::Forged { agent: a, task: b, attempt: c, life: d },
+            72..84 => Self::Spawn { agent: a, kind: b, types: c },
+            84..87 => Self::Ready { agent: a, life: b },
+            87..93 => Self::Lost { agent: a },
+            93..97 => Self::ActorGone { agent: a },
+            97..101 => Self::TreeGone { agent: a },
+            101..104 => Self::Silent { agent: a },
+            104..106 => Self::Stuck { agent: a },
+            106..112 => Self::Fail { agent: a },
+            112..116 => Self::Recover { agent: a },
+            116..118 => Self::GivenUp { agent: a },
+            118..128 => Self::Restart { agent: a, ready: b },
+            128..134 => Self::Remove { agent: a, drain: b },
+            134..142 => Self::Heartbeat { agent: a, life: b },
+            142..152 => Self::Fetch { agent: a },
+            152..155 => Self::CallOpened { agent: a },
+            155..159 => Self::CallClosed { agent: a },
+            159..164 => Self::Gate { gate: a, open: b },
+            164..176 => Self::Pass { tenths: a },
+            176..182 => Self::PassLong { seconds: a },
+            182..184 => Self::StandStill { tenths: a },
+            _ => Self::ClosePool { drain: a, discard: b },
+        }
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Happens> {
+    (0..185u8, any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(Happens::of)
+}
+
+/// What the world does not know: which calls are open.
+struct Storm {
+    world: World,
+    submitted: usize,
+    open_calls: [u32; AGENTS.len()],
+}
+
+impl Storm {
+    fn new(deaths: Deaths) -> Self {
+        let gate = |name: &str, kinds: &[TaskType]| Gate {
+            name: name.into(),
+            types: kinds.iter().copied().collect(),
+            open: true,
+        };
+        let gates = vec![
+            gate("discovery", &[TaskType::Discovery, TaskType::Migration]),
+            gate("web", &[TaskType::Research]),
+        ];
+        let limits = |limits: &mut crate::domain::Limits| {
+            limits.max_depth = 12;
+            limits.affinity_window = 3;
+            limits.timeout_us = [30 * SECOND_US; TaskType::COUNT];
+        };
+        let mut world = World::with(limits, gates);
+        world.deaths = deaths;
+        Self { world, submitted: 0, open_calls: [0; AGENTS.len()] }
+    }
+
+    fn report(&self, number: u8) -> Report {
+        match number % 8 {
+            0..4 => success(),
+            4..6 => error(true),
+            6 => error(false),
+            _ => Report::Cancelled { usage: None },
+        }
+    }
+
+    fn task_name(&self, number: u8) -> String {
+        format!("t{}", usize::from(number) % self.submitted.max(1))
+    }
+
+    fn exists(&self, who: &str) -> bool {
+        self.world.scheduler.agent_view(agent(who)).is_ok()
+    }
+
+    fn is_external(&self, who: &str) -> bool {
+        self.world.scheduler.agent_view(agent(who)).is_ok_and(|view| view.kind == "external")
+    }
+
+    fn happens(&mut self, event: Happens) {
+        let who = |number: u8| usize::from(number) % AGENTS.len();
+        let world = &mut self.world;
+        match event {
+            Happens::Submit { kind, priority, preferred, timeout } => {
+                let what = format!("t{}", self.submitted);
+                let kind = TaskType::ALL[usize::from(kind) % 4];
+                let answer = world.submit_with(&what, kind, |spec| {
+                    spec.priority = Priority::new(i64::from(priority % 3)).unwrap();
+                    spec.preferred = match preferred % 16 {
+                        0 => Some(Err(Preference::Unknown)),
+                        1 => Some(Ok(agent("nobody"))),
+                        2..8 => Some(Ok(agent(AGENTS[who(preferred / 16)]))),
+                        _ => None,
+                    };
+                    spec.timeout_us = (timeout % 4 == 0).then_some(u64::from(timeout) * 50_000 + 1);
+                });
+                self.submitted += usize::from(answer.is_ok());
+            }
+            Happens::Cancel { task } => {
+                let what = self.task_name(task);
+                let _ = self.world.cancel(&what);
+            }
+            Happens::Started { agent } => {
+                if !self.is_external(AGENTS[who(agent)]) {
+                    self.world.start(AGENTS[who(agent)]);
+                }
+            }
+            Happens::Ended { agent, report } => {
+                let report = self.report(report);
+                if !self.is_external(AGENTS[who(agent)]) {
+                    self.world.finish(AGENTS[who(agent)], report);
+                }
+            }
+            Happens::Complete { task, attempt, report, jitter } => {
+                let (what, report) = (self.task_name(task), self.report(report % 7));
+                let attempt = (attempt % 4 > 0).then(|| u32::from(attempt / 4 % 4));
+                let jitter = Jitter::from_bits(u16::from(jitter) << 8);
+                let _ = self.world.complete_with(&what, attempt, report, jitter);
+            }
+            Happens::CompleteRun { agent, report, jitter } => {
+                let Some((task, attempt)) = world.run_of(AGENTS[who(agent)]) else { return };
+                let report = self.report(report % 7);
+                let jitter = Jitter::from_bits(u16::from(jitter) << 8);
+                let attempt = Some(attempt.get());
+                let _ = self.world.complete_with(&name(task), attempt, report, jitter);
+            }
+            Happens::Forged { agent, task, attempt, life } => {
+                self.forge(AGENTS[who(agent)], task, attempt, life);
+            }
+            Happens::Spawn { agent, kind, types } => {
+                self.spawn(who(agent), kind, types);
+            }
+            Happens::Ready { agent, life } => {
+                // also late, doubled and of an older life
+                let id = super::world::agent(AGENTS[who(agent)]);
+                let life = world.life(AGENTS[who(agent)]).get() - u32::from(life % 4 == 0);
+                if !self.is_external(AGENTS[who(agent)]) {
+                    self.world.ready_in(id, Incarnation::new(life));
+                }
+            }
+            Happens::Lost { agent } => world.lose(AGENTS[who(agent)]),
+            Happens::ActorGone { agent } => world.actor_gone(AGENTS[who(agent)]),
+            Happens::TreeGone { agent } => world.tree_gone(AGENTS[who(agent)]),
+            Happens::Silent { agent } => world.goes_silent(AGENTS[who(agent)]),
+            Happens::Stuck { agent } => world.tree_stuck(AGENTS[who(agent)]),
+            Happens::Fail { agent } => drop(world.fail(AGENTS[who(agent)])),
+            Happens::Recover { agent } => drop(world.recover(AGENTS[who(agent)])),
+            Happens::GivenUp { agent } => {
+                if world.lost.contains_key(&super::world::agent(AGENTS[who(agent)])) {
+                    world.give_up(AGENTS[who(agent)]);
+                }
+            }
+            Happens::Restart { agent, ready } => {
+                if ready % 4 == 0 {
+                    world.begin_life(AGENTS[who(agent)]);
+                } else {
+                    world.restart(AGENTS[who(agent)]);
+                }
+            }
+            Happens::Remove { agent, drain } => {
+                let drain = u64::from(drain % 3) * u64::from(drain % 7);
+                drop(world.remove(AGENTS[who(agent)], drain));
+            }
+            Happens::Heartbeat { agent, life } => {
+                let current = world.life(AGENTS[who(agent)]).get();
+                let life = (life % 4 == 0).then(|| current.saturating_sub(u32::from(life / 128)));
+                drop(world.heartbeat_as(AGENTS[who(agent)], life));
+            }
+            Happens::Fetch { agent } => drop(world.fetch(AGENTS[who(agent)])),
+            Happens::CallOpened { agent } => {
+                if self.is_external(AGENTS[who(agent)])
+                    && self.world.fetch(AGENTS[who(agent)]).is_ok()
+                {
+                    self.open_calls[who(agent)] += 1;
+                    self.world.call_opened(AGENTS[who(agent)]);
+                }
+            }
+            Happens::CallClosed { agent } => self.close_call(who(agent)),
+            Happens::Gate { gate, open } => {
+                let gate = ["discovery", "web", "none"][usize::from(gate) % 3];
+                world.gate(gate, open % 3 > 0);
+            }
+            Happens::Pass { tenths } => world.pass(f64::from(tenths) / 20.0),
+            Happens::PassLong { seconds } => world.pass(f64::from(seconds)),
+            Happens::StandStill { tenths } => world.stand_still(f64::from(tenths) / 10.0),
+            Happens::ClosePool { drain, discard } => {
+                world.close_pool(u64::from(drain % 8), discard % 2 == 0);
+            }
+        }
+    }
+
+    fn close_call(&mut self, who: usize) {
+        if self.open_calls[who] > 0 {
+            self.open_calls[who] -= 1;
+            self.world.call_closed(AGENTS[who]);
+        }
+    }
+
+    fn spawn(&mut self, who: usize, kind: u8, types: u8) {
+        if self.exists(AGENTS[who]) {
+            return;
+        }
+        let types: TaskTypes = match types % 4 {
+            0 => [TaskType::Discovery, TaskType::Research].into_iter().collect(),
+            1 => [TaskType::ALL[usize::from(types / 4) % 4]].into_iter().collect(),
+            _ => TaskTypes::ALL,
+        };
+        self.open_calls[who] = 0;
+        let who = AGENTS[who];
+        match kind % 8 {
+            0..4 => self.world.spawn_for(who, types),
+            4 => self.world.spawn_starting(who, types),
+            5 => self.world.add(who, AgentKind::External { lease_us: None }, types),
+            _ => {
+                let lease_us = Some(u64::from(kind) / 8 * SECOND_US / 2 + SECOND_US);
+                self.world.add(who, AgentKind::External { lease_us }, types);
+            }
+        }
+    }
+
+    /// A report that is not about the present run of the present life.
+    fn forge(&mut self, who: &str, task_number: u8, attempt: u8, life: u8) {
+        let what = self.task_name(task_number);
+        let (attempt, life) = (u32::from(attempt % 4), u32::from(life % 4));
+        let present = self.world.run_of(who) == Some((task(&what), Attempt::new(attempt)));
+        if (present && self.world.life(who).get() == life) || self.is_external(who) {
+            return;
+        }
+        let before = format!("{:?}", self.world.scheduler);
+        self.world.report(who, life, &what, attempt, success());
+        let after = format!("{:?}", self.world.scheduler);
+        assert_eq!(before, after, "a forged report changed something");
+    }
+
+    /// The daemon stops: nothing of a process agent is open any more, and no task is lost.
+    fn stops(&mut self) {
+        let world = &mut self.world;
+        world.drain();
+        world.stop_process_runs();
+        for who in AGENTS {
+            world.lose(who);
+        }
+        assert_eq!(world.drained, 1, "the end of the drain is said once");
+        let metrics = world.metrics();
+        let ended = metrics.tasks_completed + metrics.tasks_failed + metrics.tasks_cancelled;
+        let live = metrics.tasks_pending + metrics.tasks_in_progress;
+        assert_eq!(live + ended, metrics.tasks_total);
+    }
+
+    /// Opens all gates, brings agents for every type and answers every run, until nothing moves.
+    fn calms_down(&mut self) {
+        let world = &mut self.world;
+        world.deaths = Deaths::ActorFirst;
+        for who in AGENTS {
+            world.lose(who);
+        }
+        world.pass(20.0); // longer than any drain
+        assert!(world.underway.is_empty(), "a client that failed an agent was never answered");
+        assert!(!world.inside().closing, "a shutdown of the pool never ended");
+        let leaving = world.inside().agents.values().find(|agent| agent.leaving.is_some());
+        assert!(leaving.is_none(), "a removal never ended");
+        for gate in ["discovery", "web"] {
+            world.gate(gate, true);
+        }
+        world.spawn("zoe");
+        world.spawn("zac");
+        for _ in 0..2_000 {
+            for who in AGENTS.into_iter().chain(["zoe", "zac"]) {
+                let Some((what, attempt)) = world.run_of(who) else { continue };
+                world.finish(who, success());
+                let _ = world.complete(&name(what), Some(attempt.get()), success());
+            }
+            if world.accepted.len() == world.ended.len() {
+                return;
+            }
+            world.pass(1.0);
+        }
+        let live: Vec<_> = world.accepted.iter().map(name).map(|t| world.describe(&t)).collect();
+        panic!("some task never ended: {live:#?}");
+    }
+}
+
+fn run(events: Vec<Happens>, deaths: Deaths, stops: bool) {
+    let mut storm = Storm::new(deaths);
+    for event in events {
+        storm.happens(event);
+    }
+    if stops {
+        storm.stops();
+        return;
+    }
+    storm.calms_down();
+    let metrics = storm.world.metrics();
+    assert_eq!(metrics.tasks_pending + metrics.tasks_in_progress, 0);
+    let ended = metrics.tasks_completed + metrics.tasks_failed + metrics.tasks_cancelled;
+    assert_eq!(ended, metrics.tasks_total, "every accepted task reached one terminal state");
+    assert!(storm.world.ended.values().all(|status| TaskStatus::is_terminal(*status)));
+}
+
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let file = "proptest-regressions/domain_storm.txt";
+    ProptestConfig {
+        cases: usual.cases.max(CASES),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
+        ..usual
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_storm_breaks_an_invariant(events in vec(any_event(), 0..80)) {
+        run(events, Deaths::ByHand, false);
+    }
+
+    #[test]
+    fn no_storm_breaks_an_invariant_when_kills_work(
+        events in vec(any_event(), 0..80),
+        tree_first in any::<bool>(),
+        stops in any::<bool>(),
+    ) {
+        run(events, if tree_first { Deaths::TreeFirst } else { Deaths::ActorFirst }, stops);
+    }
+}

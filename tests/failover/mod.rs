@@ -1,0 +1,14 @@
+//! What goes wrong with agents, and what becomes of their tasks.
+
+mod cancels;
+mod daemon;
+mod daemon_ends;
+mod deaths;
+mod leaving;
+mod load;
+mod log;
+mod os;
+mod poison;
+mod pool;
+mod silence;
+mod starts;

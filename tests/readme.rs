@@ -1,0 +1,210 @@
+//! The documents say what is true: their shell blocks run as they stand and print what they are
+//! said to print, and nothing that a user can meet is left out.
+
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "this is test code, also outside of any test function"
+)]
+
+#[path = "readme/markdown.rs"]
+mod markdown;
+#[path = "readme/session.rs"]
+mod session;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// README.md and everything in docs.
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut documents: Vec<_> =
+        docs.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    documents.push(root().join("README.md"));
+    documents.sort();
+    documents
+}
+
+fn all_text() -> String {
+    documents().iter().map(read).collect()
+}
+
+fn run(document: &str) {
+    session::run(Path::new(document), &markdown::blocks(&read(document)));
+}
+
+#[test]
+fn the_tour_of_the_readme_runs_as_written() {
+    run("README.md");
+}
+
+#[test]
+fn the_example_worker_runs_as_written() {
+    run("docs/worker-protocol.md");
+}
+
+#[test]
+fn no_other_document_has_shell_blocks() {
+    for path in documents() {
+        let is_run = path.ends_with("README.md") || path.ends_with("docs/worker-protocol.md");
+        let blocks = markdown::blocks(&read(&path));
+        let has_shell = blocks.iter().any(|block| block.info == "sh");
+        assert_eq!(has_shell, is_run, "{}: a test must run its shell blocks", path.display());
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for path in documents() {
+        let text = read(&path);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if file.contains("://") {
+                continue;
+            }
+            let target = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            assert!(target.exists(), "{}: no such file: {link}", path.display());
+            let anchors = |line: &str| {
+                let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+                let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+                Some(kept.collect::<String>().replace(' ', "-"))
+            };
+            let is_there =
+                anchor.is_empty() || read(&target).lines().filter_map(anchors).any(|a| a == anchor);
+            assert!(is_there, "{}: no such heading: {link}", path.display());
+        }
+    }
+}
+
+/// The rows of the shipped configuration: section, key and default. A key that is commented out
+/// has no default of its own.
+fn configuration_keys() -> Vec<(String, String, Option<String>)> {
+    let mut keys = Vec::new();
+    let mut section = String::new();
+    for line in read("config/daedalus.toml").lines() {
+        let (plain, is_comment) = match line.strip_prefix("# ") {
+            Some(rest) => (rest, true),
+            None => (line, false),
+        };
+        if let Some(name) = plain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+            if section.starts_with("types.") {
+                section = "types.<type>".to_owned();
+            }
+        } else if let Some((key, value)) = plain.split_once(" = ")
+            && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        {
+            keys.push((section.clone(), key.to_owned(), (!is_comment).then(|| value.to_owned())));
+        }
+    }
+    keys
+}
+
+#[test]
+fn every_configuration_key_is_described_with_its_default() {
+    let text = all_text();
+    let keys = configuration_keys();
+    assert!(keys.len() > 30, "{keys:?}");
+    for (section, key, default) in keys {
+        let mut row = format!("| `{section}.{key}` |");
+        if let Some(default) = default {
+            row += &format!(" `{default}` |");
+        }
+        assert!(text.contains(&row), "README.md: the configuration has no row {row}");
+    }
+}
+
+#[test]
+fn every_error_code_is_described_with_its_status() {
+    let source = read("src/http/problem.rs");
+    let rows = source.split("(\"").skip(1).filter_map(|rest| {
+        let (code, rest) = rest.split_once("\", S::")?;
+        Some((code, rest.split_once(',')?.0))
+    });
+    let rows: Vec<_> = rows.collect();
+    assert!(rows.len() > 20, "the table has moved: {rows:?}");
+    let text = read("docs/api.md");
+    for (code, constant) in rows {
+        let row = format!("| `{code}` | {} |", status_of(constant));
+        assert!(text.contains(&row), "docs/api.md: the codes have no row {row}");
+    }
+}
+
+/// `NOT_FOUND` is 404.
+fn status_of(constant: &str) -> u16 {
+    let named = |status: &actix_web::http::StatusCode| {
+        let reason = status.canonical_reason().unwrap_or_default();
+        reason.to_uppercase().replace([' ', '-'], "_") == constant
+    };
+    let mut all = (100..600).filter_map(|code| actix_web::http::StatusCode::from_u16(code).ok());
+    all.find(named).unwrap_or_else(|| panic!("no status is called {constant}")).as_u16()
+}
+
+#[test]
+fn every_route_is_described() {
+    let text = read("docs/api.md");
+    let source = read("src/http/routes.rs");
+    let routes = source.split("at(\"").skip(1).filter_map(|rest| {
+        let (path, rest) = rest.split_once("\", \"")?;
+        Some((path, rest.split_once('"')?.0))
+    });
+    let routes: Vec<_> = routes.collect();
+    assert!(routes.len() > 10, "the table has moved: {routes:?}");
+    for (path, methods) in routes {
+        for method in methods.split(", ").filter(|method| *method != "HEAD") {
+            let request = format!("`{method} {path}`");
+            assert!(text.contains(&request), "docs/api.md: {request} is missing");
+        }
+    }
+}
+
+#[test]
+fn every_event_is_described() {
+    let text = all_text();
+    for file in sources(&root().join("src")) {
+        let source = read(&file);
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.split(['{', '}', ';']) {
+            for level in ["debug!(", "info!(", "warn!(", "error!("] {
+                let Some((_, call)) = line.split_once(level) else { continue };
+                let Some(message) = call.split('"').nth(1) else { continue };
+                let is_there = text.contains(&format!("`{message}`"));
+                assert!(
+                    is_there,
+                    "README.md: the event `{message}` of {} is missing",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    found.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+#[test]
+fn every_dependency_is_described() {
+    let text = read("README.md");
+    let cargo: Table = read("Cargo.toml").parse().unwrap();
+    let crates = ["dependencies", "dev-dependencies"].map(|name| cargo[name].as_table().unwrap());
+    let crates = crates.iter().flat_map(|table| table.keys().cloned());
+    let locks = read("python/requirements.in") + &read("python/requirements-test.in");
+    let packages = locks.lines().filter_map(|line| Some(line.split_once("==")?.0.to_owned()));
+    for name in crates.chain(packages.collect::<Vec<_>>()) {
+        assert!(text.contains(&format!("| {name} |")), "README.md: what does {name} do for us?");
+    }
+}

@@ -1,0 +1,188 @@
+//! Runs the shell blocks of a document in one bash session, and compares what they print with the
+//! block that follows each.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::markdown::{Block, matches};
+
+/// How long all blocks of a document may take together. Far above what they take.
+const SESSION_WITHIN: Duration = Duration::from_secs(60);
+/// How long what a session started may take to end after it.
+const LEFTOVERS_END_WITHIN: Duration = Duration::from_secs(20);
+/// The address that the documents name; a test takes a free port instead.
+const ADDRESS: &str = "127.0.0.1:8420";
+/// Stands on a line of stdout and stderr before the output of each block.
+const MARK: &str = "=====block-of-the-document=====";
+
+/// A shell block and what it is said to print, if anything is.
+struct Step<'a> {
+    shell: &'a Block,
+    shown: Option<&'a Block>,
+}
+
+/// Runs the shell blocks of the document at `path` in their order.
+pub fn run(path: &Path, blocks: &[Block]) {
+    require_tools();
+    let steps = steps(blocks);
+    assert!(!steps.is_empty(), "{} has no shell block", path.display());
+    let place = Place::new(path);
+    let ended = place.run(&script(&steps));
+    let printed = place.read("stdout");
+    let printed: Vec<&str> = printed.split(MARK).skip(1).collect();
+    let told = place.read("stderr");
+    let told: Vec<&str> = told.split(MARK).skip(1).collect();
+    for (number, step) in steps.iter().enumerate() {
+        let at = format!("{}:{}", path.display(), step.shell.line);
+        let printed = printed.get(number).copied().unwrap_or_default();
+        if number + 1 == told.len() {
+            let told = told[number].trim();
+            let said = format!("stdout:\n{}\nstderr:\n{told}", printed.trim());
+            match ended {
+                None => panic!("{at}: still running after {SESSION_WITHIN:?}; {said}"),
+                Some(status) => assert!(status.success(), "{at}: {status}; {said}"),
+            }
+        }
+        let Some(shown) = step.shown else { continue };
+        assert!(
+            matches(&shown.text, printed),
+            "{at}: it is said to print\n{}\nand printed\n{}",
+            shown.text,
+            printed.trim()
+        );
+    }
+    place.assert_nothing_is_left();
+}
+
+/// A block right after a shell block, for people to read, is what that one prints.
+fn steps(blocks: &[Block]) -> Vec<Step<'_>> {
+    let next = blocks.iter().skip(1).map(Some).chain([None]);
+    let pairs = blocks.iter().zip(next).filter(|(block, _)| block.info == "sh");
+    let is_shown = |block: &&Block| block.info == "json" || block.info == "text";
+    pairs.map(|(shell, next)| Step { shell, shown: next.filter(is_shown) }).collect()
+}
+
+fn script(steps: &[Step<'_>]) -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut script = "set -euo pipefail\n".to_owned();
+    for Step { shell, .. } in steps {
+        script += &format!("echo '{MARK}' | tee /dev/stderr\n{}\n", shell.text);
+    }
+    script.replace(ADDRESS, &port.to_string())
+}
+
+fn require_tools() {
+    for tool in ["bash", "curl", "python3"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
+        let is_there = found.is_ok_and(|found| found.status.success());
+        assert!(is_there, "the shell blocks need {tool}; install it (apt-get install {tool})");
+    }
+}
+
+/// A directory of its own, in which everything that the session starts works.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(document: &Path) -> Self {
+        let name = document.file_stem().unwrap().to_string_lossy();
+        let name = format!("daedalus-document-{name}-{}", std::process::id());
+        let place = Self(std::env::temp_dir().join(name));
+        fs::create_dir_all(place.session()).unwrap();
+        place
+    }
+
+    fn session(&self) -> PathBuf {
+        self.0.join("session")
+    }
+
+    /// Runs a script to its end, or for as long as it may take: then it is `None`.
+    fn run(&self, script: &str) -> Option<ExitStatus> {
+        let script_path = self.0.join("script");
+        File::create(&script_path).unwrap().write_all(script.as_bytes()).unwrap();
+        let daedalus = Path::new(env!("CARGO_BIN_EXE_daedalus")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut bash = Command::new("bash");
+        bash.arg(&script_path)
+            .current_dir(self.session())
+            .env("PATH", format!("{}:{path}", daedalus.display()))
+            .env("no_proxy", "*")
+            .stdin(Stdio::null())
+            .stdout(File::create(self.0.join("stdout")).unwrap())
+            .stderr(File::create(self.0.join("stderr")).unwrap())
+            .process_group(0);
+        for (name, _) in std::env::vars() {
+            if name.starts_with("DAEDALUS_") || name == "STATE_DIRECTORY" {
+                bash.env_remove(name);
+            }
+        }
+        let group = Group(bash.spawn().unwrap());
+        group.wait_for(SESSION_WITHIN)
+    }
+
+    fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.0.join(name)).unwrap()).into_owned()
+    }
+
+    /// The processes that work somewhere in this directory.
+    fn processes(&self) -> Vec<u32> {
+        let session = self.session();
+        let works_here = |pid: &u32| {
+            let at = fs::read_link(format!("/proc/{pid}/cwd"));
+            at.is_ok_and(|at| at.starts_with(&session))
+        };
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(works_here).collect()
+    }
+
+    fn assert_nothing_is_left(&self) {
+        let left = self.processes();
+        assert!(left.is_empty(), "the document leaves processes running: {left:?}");
+    }
+}
+
+impl Drop for Place {
+    /// A session that failed has left its daemon; it was killed with its group, and its agents end
+    /// by themselves.
+    fn drop(&mut self) {
+        let pause = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        while !self.processes().is_empty() && waited < LEFTOVERS_END_WITHIN {
+            #[expect(clippy::disallowed_methods, reason = "a test has no arbiter")]
+            thread::sleep(pause);
+            waited += pause;
+        }
+        let left = self.processes();
+        let _stays = fs::remove_dir_all(&self.0);
+        if !thread::panicking() {
+            assert!(left.is_empty(), "still running: {left:?}");
+        }
+    }
+}
+
+/// A process and those of its group.
+struct Group(Child);
+
+impl Group {
+    /// Waits for the end of the first process, and ends the others with it.
+    fn wait_for(self, at_most: Duration) -> Option<ExitStatus> {
+        let Self(mut child) = self;
+        let group = Pid::from_raw(child.id().cast_signed());
+        let (ended, end) = mpsc::channel();
+        let waiter = thread::spawn(move || ended.send(child.wait().unwrap()));
+        let status = end.recv_timeout(at_most).ok();
+        let _nobody_left = killpg(group, Signal::SIGKILL);
+        let _sent = waiter.join();
+        status
+    }
+}
