@@ -88,8 +88,8 @@ impl From<AgentView> for Started {
 
 /// `POST /agents`.
 pub(super) async fn spawn(mut call: Call) -> Answer {
-    call.no_query()?;
     let body = call.body().await?;
+    call.no_query()?;
     let body: SpawnBody<'_> = body.optional()?;
     let request = body.parse(call.settings().default_kind)?;
     answer::ok(&Started::from(call.pool().spawn(request).await?))
@@ -150,9 +150,10 @@ struct Failed {
 
 /// `POST /agents/{id}/fail`.
 pub(super) async fn fail(mut call: Call) -> Answer {
+    let body = call.body().await?;
     call.no_query()?;
     let agent_id = call.agent_id()?;
-    let reason = call.body().await?.optional::<FailBody<'_>>()?.parse()?;
+    let reason = body.optional::<FailBody<'_>>()?.parse()?;
     let done = call.pool().fail(agent_id, reason).await?;
     answer::ok(&Failed {
         agent_id,
@@ -165,8 +166,8 @@ pub(super) async fn fail(mut call: Call) -> Answer {
 
 /// `POST /agents/{id}/recover`.
 pub(super) async fn recover(mut call: Call) -> Answer {
-    call.no_query()?;
     call.no_body().await?;
+    call.no_query()?;
     let agent_id = call.agent_id()?;
     answer::ok(&Started::from(call.pool().recover(agent_id).await?))
 }

@@ -144,7 +144,8 @@ impl Call {
         self.query::<query::Nothing>().map(|query::Nothing {}| ())
     }
 
-    /// Reads the body.
+    /// Reads the body. Handlers do this first: an answer before the body was read ends the
+    /// connection.
     pub(super) async fn body(&mut self) -> Result<Body, Problem> {
         let limit = self.room.settings.max_body_bytes;
         Body::read(&self.request, &mut self.payload, limit).await

@@ -69,9 +69,9 @@ struct Beat {
 
 /// `POST /agents/{id}/heartbeat`.
 pub(super) async fn heartbeat(mut call: Call) -> Answer {
+    call.no_body().await?;
     let life = call.query::<HeartbeatQuery>()?.incarnation;
     let life = life.as_deref().map(incarnation).transpose()?;
-    call.no_body().await?;
     let beat = call.pool().heartbeat(call.agent_id()?, life).await?;
     let (task_id, attempt) = beat.run.unzip();
     answer::ok(&Beat {

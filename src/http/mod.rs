@@ -1,9 +1,9 @@
 //! HTTP in and out: takes requests in, parses them into the types of the domain, asks the pool,
 //! and shows its answers. Nothing here decides anything about tasks.
 //!
-//! A handler is a few lines: it gets a [`call::Call`], parses its body or query, asks the handle
-//! of the pool and shows the answer. What can go wrong is a [`problem::Problem`]; [`around`] gives
-//! every answer its trace and every request its log line.
+//! A handler is a few lines: it gets a `Call`, reads its body, parses that and the query, asks the
+//! handle of the pool and shows the answer. What can go wrong is a `Problem`; `around` gives every
+//! answer its trace and every request its log line.
 
 mod agent_show;
 mod agents;

@@ -29,8 +29,8 @@ struct Initialized {
 
 /// `POST /pool/initialize`.
 pub(super) async fn initialize(mut call: Call) -> Answer {
-    call.no_query()?;
     let body = call.body().await?;
+    call.no_query()?;
     let body: InitializeBody<'_> = body.optional()?;
     let largest = i64::try_from(call.settings().max_pool_size).unwrap_or(i64::MAX);
     let size = body.size.map(|size| integer("size", size.get(), 1..=largest)).transpose()?;

@@ -75,8 +75,8 @@ struct Submitted {
 
 /// `POST /tasks`.
 pub(super) async fn submit(mut call: Call) -> Answer {
-    call.no_query()?;
     let body = call.body().await?;
+    call.no_query()?;
     let spec = body.required::<SubmitBody<'_>>()?.parse(call.trace())?;
     let accepted = call.pool().submit(spec).await?;
     answer::ok(&Submitted {
@@ -224,20 +224,21 @@ struct Changed {
 
 /// `POST /tasks/{id}/complete`.
 pub(super) async fn complete(mut call: Call) -> Answer {
+    let body = call.body().await?;
     let task_id = call.task_id()?;
     let query: CompleteQuery = call.query()?;
     let success = query.success.as_deref().map(|success| boolean("success", success));
     let success = success.transpose()?.unwrap_or(true);
     let attempt = query.attempt.as_deref().map(attempt).transpose()?;
-    let report = call.body().await?.optional::<CompleteBody<'_>>()?.parse(success)?;
+    let report = body.optional::<CompleteBody<'_>>()?.parse(success)?;
     let status = call.pool().complete(task_id, attempt, report).await?;
     answer::ok(&Changed { task_id, status })
 }
 
 /// `POST /tasks/{id}/cancel`.
 pub(super) async fn cancel(mut call: Call) -> Answer {
-    call.no_query()?;
     call.no_body().await?;
+    call.no_query()?;
     let task_id = call.task_id()?;
     let status = call.pool().cancel(task_id).await?;
     answer::ok(&Changed { task_id, status })

@@ -306,3 +306,18 @@ fn an_optional_body_may_be_absent_or_empty() {
         daemon.post_text("/agents", body).ok();
     }
 }
+
+#[test]
+fn a_refusal_does_not_end_the_connection() {
+    let (daemon, agent, _) = busy();
+    for (path, body) in [
+        ("/tasks".to_owned(), r#"{"unknown": 1}"#),
+        ("/tasks?a=1".to_owned(), r#"{"payload": {}}"#),
+        ("/tasks/nope/complete".to_owned(), "{}"),
+        (format!("/agents/{agent}/recover"), "{}"),
+    ] {
+        let answer = daemon.post_text(&path, body);
+        assert!(answer.status >= 400);
+        assert_eq!(answer.header("connection"), "", "{path}");
+    }
+}
