@@ -8,7 +8,7 @@ use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::limits::Limits;
 use crate::domain::metrics::Counters;
 use crate::domain::report::{Report, TaskError};
-use crate::domain::task::{Failure, Outcome};
+use crate::domain::task::{Failure, Outcome, Task};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -37,7 +37,8 @@ impl Scheduler {
         let Some(record) = task.open_attempt() else { return };
         record.started = Some(now);
         let latency_us = note_first_start(task, now, &self.limits, &mut self.counters);
-        let over_target = latency_us.is_some_and(|us| us > self.limits.assignment_latency_target_us);
+        let over_target =
+            latency_us.is_some_and(|us| us > self.limits.assignment_latency_target_us);
         effects.push(Effect::Event(Event::TaskStarted {
             task_id: task.id,
             trace: task.spec.trace.clone(),

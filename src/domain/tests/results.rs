@@ -227,6 +227,9 @@ fn an_answer_without_a_fetch_counts_from_the_assignment() {
     world.pass(3.0);
     world.complete("t1", None, success()).unwrap();
     assert_eq!(world.metrics().avg_task_duration, Some(3.0));
+    let view = world.view("t1");
+    assert_eq!(view.attempts[0].started, Some(view.attempts[0].assigned));
+    assert_eq!(view.summary.first_started, Some(view.attempts[0].assigned));
 }
 
 #[test]
