@@ -162,3 +162,18 @@ fn a_failed_agent_without_a_task_is_started_again() {
     });
     daemon.assert_no_orphans(2);
 }
+
+#[test]
+fn an_agent_that_is_failed_at_any_moment_of_its_start_lives_again() {
+    let daemon = Daemon::start("[pool]\nrestarts_max = 0");
+    for agent in daemon.all_idle(2) {
+        let fail = format!("/agents/{}/fail", agent.id);
+        let mut lives = 1;
+        until("it was failed in many lives", || {
+            daemon.ok("POST", &fail, None);
+            lives = daemon.agent(&agent.id).incarnation;
+            (lives > 6).then_some(())
+        });
+    }
+    daemon.assert_no_orphans(2);
+}

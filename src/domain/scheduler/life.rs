@@ -102,10 +102,18 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(agent) = self.living(id, incarnation).filter(|agent| agent.dying.is_none()) else {
+        let Some(agent) = self.living(id, incarnation) else { return };
+        // What was ordered before there was a process met nothing, so it is ordered once more.
+        if agent.dying.is_some() {
+            effects.push(Effect::KillTree { agent: id, incarnation });
             return;
-        };
+        }
         agent.process = Some(process);
+        if agent.leaving.is_some() {
+            self.leave_without_run(id, effects);
+            return;
+        }
+        let Some(agent) = self.agents.get_mut(&id) else { return };
         agent.health = Health::Fit;
         effects.push(Effect::AgentSettled { agent: id });
         self.offer(id, now);
