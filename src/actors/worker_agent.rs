@@ -15,7 +15,7 @@ use serde_json::Value;
 use slog::{Logger, o};
 
 use super::clock::Clock;
-use super::messages::{AgentFailed, CancelRun, RunTask, StopWorker, TreeGone};
+use super::messages::{AgentFailed, CancelRun, KillWorker, RunTask, StopWorker, TreeGone};
 use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
 use crate::domain::{AgentId, Attempt, Exit, Failure, Incarnation, PIPE_CLOSED, TaskId};
@@ -256,6 +256,20 @@ impl Handler<CancelRun> for WorkerAgent {
                 }
             });
         });
+    }
+}
+
+impl Handler<KillWorker> for WorkerAgent {
+    type Result = ();
+
+    /// The order to the spawner may have come before the one to start. Without a process the end of
+    /// this actor is the end of whatever is on its way.
+    fn handle(&mut self, _: KillWorker, ctx: &mut Self::Context) {
+        if self.guard.is_some() {
+            self.spawner.kill(self.id, self.incarnation);
+        } else {
+            ctx.stop();
+        }
     }
 }
 

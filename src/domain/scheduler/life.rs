@@ -102,18 +102,10 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(agent) = self.living(id, incarnation) else { return };
-        // What was ordered before there was a process met nothing, so it is ordered once more.
-        if agent.dying.is_some() {
-            effects.push(Effect::KillTree { agent: id, incarnation });
+        let Some(agent) = self.living(id, incarnation).filter(|agent| agent.dying.is_none()) else {
             return;
-        }
+        };
         agent.process = Some(process);
-        if agent.leaving.is_some() {
-            self.leave_without_run(id, effects);
-            return;
-        }
-        let Some(agent) = self.agents.get_mut(&id) else { return };
         agent.health = Health::Fit;
         effects.push(Effect::AgentSettled { agent: id });
         self.offer(id, now);
@@ -193,6 +185,13 @@ impl Scheduler {
             self.leave_without_run(id, effects);
         }
         self.dispatch(now, effects);
+    }
+
+    /// Whether the end of this life was ordered before anybody could carry that out.
+    #[must_use]
+    pub fn is_doomed(&self, id: AgentId, incarnation: Incarnation) -> bool {
+        let agent = self.agents.get(&id).filter(|agent| agent.incarnation == incarnation);
+        agent.is_none_or(|agent| agent.dying.is_some() || agent.leaving.is_some() || self.stopping)
     }
 
     /// The agent, if this is its present life and that has not ended.
