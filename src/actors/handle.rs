@@ -133,7 +133,11 @@ impl PoolHandle {
     pub async fn spawn(&self, request: SpawnAgent) -> Result<AgentView, CallError> {
         let id = self.ask(&self.supervisor, request).await??;
         self.settled(vec![id]).await?;
-        self.agent(id).await
+        match self.agent(id).await {
+            // It went again before it was ready; who closes a pool sees to that.
+            Err(CallError::Refused(Refusal::AgentNotFound)) => Err(Refusal::PoolClosing.into()),
+            answer => answer,
+        }
     }
 
     /// Takes an agent out of the pool for good and answers when it is gone, with the task that it

@@ -456,6 +456,11 @@ pub struct CancelRun {
     pub reason: &'static str,
 }
 
+/// From the Router: the process is being killed; this is for one that does not exist yet.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct KillWorker;
+
 /// From the Router: end the process politely; it does nothing.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::event_log::EventLog;
 use super::fatal::PanicGuard;
 use super::messages::{
-    AgentLost, AgentRemoved, CancelRun, PoolShutDown, RestartAgent, RunTask, StopWorker,
+    AgentLost, AgentRemoved, CancelRun, KillWorker, PoolShutDown, RestartAgent, RunTask, StopWorker,
 };
 use super::supervisor::PoolSupervisor;
 use super::waiters::Waiters;
@@ -115,7 +115,12 @@ impl Router {
                 Some(worker) => worker.do_send(StopWorker),
                 None => self.spawner.kill(agent, incarnation),
             },
-            Effect::KillTree { agent, incarnation } => self.spawner.kill(agent, incarnation),
+            Effect::KillTree { agent, incarnation } => {
+                self.spawner.kill(agent, incarnation);
+                if let Some(worker) = self.worker(agent, incarnation) {
+                    worker.do_send(KillWorker);
+                }
+            }
             Effect::Wake { agent } => self.waiters.wake_polls(agent),
             Effect::AgentLost { agent, ended } => {
                 self.workers.remove(&agent);

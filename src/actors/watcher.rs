@@ -190,7 +190,9 @@ impl Watcher {
             }
             // The first look at a suspect only takes its CPU time, the next ones compare.
             let cpu = proc::tree_cpu_time(watched.launcher_pid);
-            let used_none = watched.suspect_cpu.replace(cpu) == Some(cpu);
+            // On a busy machine one that works may have had to wait for its turn.
+            let used_none = watched.suspect_cpu.replace(cpu) == Some(cpu)
+                && !proc::tree_wants_cpu(watched.launcher_pid);
             if silent_us > stuck_us {
                 failed.push((id, silent_us, "which is over worker.stuck_s"));
             } else if used_none {

@@ -15,10 +15,10 @@ use serde_json::Value;
 use slog::{Logger, o};
 
 use super::clock::Clock;
-use super::messages::{AgentFailed, CancelRun, RunTask, StopWorker};
+use super::messages::{AgentFailed, CancelRun, KillWorker, RunTask, StopWorker, TreeGone};
 use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
-use crate::domain::{AgentId, Attempt, Failure, Incarnation, PIPE_CLOSED, TaskId};
+use crate::domain::{AgentId, Attempt, Exit, Failure, Incarnation, PIPE_CLOSED, TaskId};
 use crate::worker::frames::FrameWriter;
 use crate::worker::proc;
 use crate::worker::protocol::{TaskFrame, ToWorker};
@@ -88,6 +88,8 @@ pub struct WorkerAgent {
     vital: Arc<Vital>,
     writer: Option<FrameWriter>,
     launcher_pid: u32,
+    /// Whether its process was ordered, so that the end of it will be said.
+    launch_ordered: bool,
     /// Why this life ends, as far as the actor knows.
     failure: Option<Failure>,
     pipe_closed: bool,
@@ -125,6 +127,7 @@ impl WorkerAgent {
             vital: Arc::new(Vital::new(clock.mono_us())),
             writer: None,
             launcher_pid: 0,
+            launch_ordered: false,
             failure: None,
             pipe_closed: false,
             tree_gone: false,
@@ -204,6 +207,10 @@ impl Actor for WorkerAgent {
         let (id, incarnation) = (self.id, self.incarnation);
         self.watcher.addr.do_send(Unwatch { id, incarnation });
         self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: true });
+        if !self.launch_ordered {
+            let exit = Exit::NotStarted("its actor ended before".to_owned());
+            self.router.do_send(TreeGone { id, incarnation, exit });
+        }
     }
 }
 
@@ -249,6 +256,20 @@ impl Handler<CancelRun> for WorkerAgent {
                 }
             });
         });
+    }
+}
+
+impl Handler<KillWorker> for WorkerAgent {
+    type Result = ();
+
+    /// The order to the spawner may have come before the one to start. Without a process the end of
+    /// this actor is the end of whatever is on its way.
+    fn handle(&mut self, _: KillWorker, ctx: &mut Self::Context) {
+        if self.guard.is_some() {
+            self.spawner.kill(self.id, self.incarnation);
+        } else {
+            ctx.stop();
+        }
     }
 }
 

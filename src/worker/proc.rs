@@ -72,6 +72,12 @@ pub fn tree_cpu_time(root: u32) -> Duration {
     from_ticks(ticks)
 }
 
+/// Whether something of `root` and everything under it would use CPU, if only it got some.
+#[must_use]
+pub fn tree_wants_cpu(root: u32) -> bool {
+    descendants(root).into_iter().filter_map(Stat::read).any(|stat| stat.state == 'R')
+}
+
 /// The CPU time of this one process; `None` when there is no such process.
 #[must_use]
 pub fn cpu_time(pid: u32) -> Option<Duration> {

@@ -69,6 +69,7 @@ impl Daemon {
             .expect("the daemon starts");
         let log = Log::follow(process.stderr.take().expect("it has a stderr"));
         let address = until("the daemon listens", || {
+            assert!(!log.is_over(), "the daemon did not start: {}", log.tail());
             let listening = log.of("listening");
             let address = listening.first()?["addr"].as_str()?.to_owned();
             Some(address)

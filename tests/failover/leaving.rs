@@ -162,3 +162,24 @@ fn a_failed_agent_without_a_task_is_started_again() {
     });
     daemon.assert_no_orphans(2);
 }
+
+#[test]
+fn an_agent_that_is_failed_at_any_moment_of_its_start_is_started_again() {
+    let binary = env!("CARGO_BIN_EXE_daedalus");
+    // Nothing but the kill ends these in the time of the test.
+    let silent = format!("[worker]\ncommand = [{binary:?}, 'worker', '--silent']");
+    let daemon = Daemon::start_unready(&format!("[pool]\nrestarts_max = 0\n{silent}"));
+    let agents =
+        until("the agents are there", || Some(daemon.agents()).filter(|agents| agents.len() == 2));
+    for agent in agents {
+        let fail = format!("/agents/{}/fail", agent.id);
+        let mut lives = 1;
+        until("it was failed in many lives", || {
+            daemon.ok("POST", &fail, None);
+            lives = daemon.agent(&agent.id).incarnation;
+            (lives > 6).then_some(())
+        });
+    }
+    daemon.ok("DELETE", "/pool", None);
+    assert_eq!(daemon.processes(), BTreeSet::new());
+}

@@ -57,7 +57,8 @@ impl Log {
     /// The last lines, for the message of a failed test.
     pub(crate) fn tail(&self) -> String {
         let lines = self.lock();
-        let from = lines.len().saturating_sub(40);
+        let lines: Vec<_> = lines.iter().filter(|line| line["msg"] != "request").collect();
+        let from = lines.len().saturating_sub(60);
         lines[from..].iter().map(|line| format!("{line}\n")).collect()
     }
 }

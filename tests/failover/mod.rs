@@ -8,6 +8,7 @@ mod leaving;
 mod load;
 mod log;
 mod odd;
+mod orders;
 mod os;
 mod poison;
 mod pool;

@@ -39,7 +39,11 @@ impl Handler<WorkerStarted> for Router {
     type Result = ();
 
     fn handle(&mut self, message: WorkerStarted, _ctx: &mut Context<Self>) {
-        self.workers.insert(message.id, (message.incarnation, message.worker));
+        let WorkerStarted { id, incarnation, worker } = message;
+        if self.scheduler.is_doomed(id, incarnation) {
+            worker.do_send(KillWorker);
+        }
+        self.workers.insert(id, (incarnation, worker));
     }
 }
 

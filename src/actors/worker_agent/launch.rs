@@ -62,6 +62,7 @@ impl Handler<Launch> for WorkerAgent {
     type Result = ();
 
     fn handle(&mut self, _: Launch, ctx: &mut Self::Context) {
+        self.launch_ordered = true;
         let started = self.spawner.launch(self.launch_spec(), self.on_news(ctx.address()));
         let take = started.into_actor(self).map(|answer, agent, ctx| match answer {
             Ok(Ok(launched)) => {

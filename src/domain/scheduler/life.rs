@@ -187,6 +187,13 @@ impl Scheduler {
         self.dispatch(now, effects);
     }
 
+    /// Whether the end of this life was ordered before anybody could carry that out.
+    #[must_use]
+    pub fn is_doomed(&self, id: AgentId, incarnation: Incarnation) -> bool {
+        let agent = self.agents.get(&id).filter(|agent| agent.incarnation == incarnation);
+        agent.is_none_or(|agent| agent.dying.is_some() || agent.leaving.is_some() || self.stopping)
+    }
+
     /// The agent, if this is its present life and that has not ended.
     fn living(&mut self, id: AgentId, incarnation: Incarnation) -> Option<&mut Agent> {
         self.agents.get_mut(&id).filter(|agent| agent.alive && agent.incarnation == incarnation)
