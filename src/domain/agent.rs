@@ -240,8 +240,8 @@ pub(super) struct Agent {
     pub leaving: Option<Leaving>,
     /// Its lease, for an external agent that has one.
     pub lease: Lease,
-    /// The attempt that it closed last: what still comes of it is dropped in silence (rule 10).
-    pub last_closed: Option<(TaskId, Attempt)>,
+    /// The status that was told last.
+    pub said: Option<(Incarnation, AgentStatus, Health)>,
     /// How fast it is.
     pub affinity: Affinity,
     /// What it did so far.

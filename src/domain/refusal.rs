@@ -79,6 +79,6 @@ pub enum Refusal {
         status: &'static str,
     },
     /// A failed external agent gets nothing until it is recovered.
-    #[error("the agent was failed; POST /agents/{{id}}/recover makes it take work again")]
+    #[error("the agent was failed; recover it, and it takes work again")]
     AgentFailed,
 }

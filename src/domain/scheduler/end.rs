@@ -66,8 +66,10 @@ impl Scheduler {
             }
         };
         if let Some(usage) = usage {
-            self.counters.input_tokens += usage.input_tokens;
-            self.counters.output_tokens += usage.output_tokens;
+            // What a worker counts is not ours to trust.
+            let counters = &mut self.counters;
+            counters.input_tokens = counters.input_tokens.saturating_add(usage.input_tokens);
+            counters.output_tokens = counters.output_tokens.saturating_add(usage.output_tokens);
         }
         if let Some(record) = task.open_attempt() {
             record.end = Some(AttemptEnded { at: now, outcome, failure, usage });

@@ -122,8 +122,8 @@ impl Scheduler {
             effects.push(Effect::RecoverAgent { agent: id });
             return Ok(());
         }
+        // With a lease it gets work again when its program calls, which nobody did just now.
         self.begin_external_life(id, fresh, effects);
-        self.renew_lease(id, now);
         self.offer(id, now);
         effects.push(Effect::AgentSettled { agent: id });
         self.dispatch(now, effects);

@@ -45,7 +45,7 @@ impl Scheduler {
             dying: None,
             leaving: None,
             lease: Lease::default(),
-            last_closed: None,
+            said: None,
             affinity: Affinity::default(),
             stats: AgentStats::default(),
             process: None,

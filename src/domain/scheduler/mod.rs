@@ -21,7 +21,7 @@ mod report;
 mod submit;
 mod timeout;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::agent::Agent;
 use super::effect::{Effect, Event};
@@ -158,8 +158,14 @@ impl Scheduler {
     }
 
     /// Says how the status of the agent changed, for the log.
-    fn status_changed(&self, id: AgentId, effects: &mut Vec<Effect>) {
-        let Some(agent) = self.agents.get(&id) else { return };
+    fn status_changed(&mut self, id: AgentId, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let (status, health) = (agent.status(), agent.health.clone());
+        let now = Some((agent.incarnation, status, health));
+        if agent.said == now {
+            return;
+        }
+        agent.said = now;
         let (reason, detail) = agent.status_reason().unzip();
         effects.push(Effect::Event(Event::AgentStatusChanged {
             agent: id,
@@ -168,11 +174,5 @@ impl Scheduler {
             reason,
             detail: detail.unwrap_or_default().to_owned(),
         }));
-    }
-
-    /// The ids of every agent, in order.
-    #[must_use]
-    pub fn agent_ids(&self) -> BTreeSet<AgentId> {
-        self.agents.keys().copied().collect()
     }
 }

@@ -106,7 +106,6 @@ impl Scheduler {
     pub(super) fn run_over(&mut self, agent_id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&agent_id) else { return };
         let Some(run) = agent.run.take() else { return };
-        agent.last_closed = Some((run.task_id, run.attempt));
         self.timers.clear(run.deadline_us, Timer::RunTimeout(agent_id));
         if let Some(grace_us) = run.grace_us {
             self.timers.clear(grace_us, Timer::Grace(agent_id));

@@ -164,3 +164,16 @@ fn an_agent_knows_what_it_did() {
     assert_eq!((stats.completed, stats.failed, stats.contexts), (1, 1, 2));
     assert_eq!(stats.by_type[Ingest.index()], (1, 2_000_000));
 }
+
+#[test]
+fn absurd_token_counts_of_a_worker_break_nothing() {
+    let mut world = World::new();
+    world.join("eve");
+    for what in ["t1", "t2"] {
+        world.submit(what, General).unwrap();
+        let usage = Some(Usage { input_tokens: u64::MAX, ..Default::default() });
+        let report = Report::Completed { result: None, usage };
+        world.complete(what, None, report).unwrap();
+    }
+    assert_eq!(world.metrics().input_tokens, u64::MAX);
+}
