@@ -1,5 +1,6 @@
 //! Wiring: what starts and what stops, in which order.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::actors::fatal::Fatal;
 use crate::actors::handle::PoolHandle;
 use crate::actors::{self, ActorSettings, Patience, PoolSettings, WorkerSettings};
 use crate::config::{Config, WorkerKind};
-use crate::domain::{AgentKind, Gates, Limits, TaskType};
+use crate::domain::{AgentKind, Gates, Limits, TaskType, TraceId};
 use crate::http::{self, HttpSettings};
 use crate::logging;
 use crate::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
@@ -25,6 +26,9 @@ const TREES_END_WITHIN: Duration = Duration::from_secs(32);
 
 /// How long workers that do nothing get to end by themselves.
 const PROCESSES_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// Where in the state directory the agents work.
+const AGENTS_DIR: &str = "agents";
 
 /// Room for what stands around a payload or result in a frame.
 const FRAME_EXTRA_BYTES: usize = 64 * 1024;
@@ -52,6 +56,9 @@ pub enum AppError {
         #[source]
         cause: io::Error,
     },
+    /// Another daemon works there.
+    #[error("another daedalus uses the state directory {}; --state-dir sets another one", .0.display())]
+    StateDirInUse(PathBuf),
     /// Something that the daemon needs of the operating system is not to be had.
     #[error("cannot start {what}")]
     Start {
@@ -71,14 +78,18 @@ pub enum AppError {
 /// # Errors
 /// See [`AppError`].
 pub fn run(config: &Config) -> Result<(), AppError> {
+    let _lock = lock_state_dir(&config.state_dir)?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
     let launcher = std::env::current_exe()
         .map_err(|cause| AppError::Start { what: "without knowing its own executable", cause })?;
     let log = logging::start(&config.log);
+    // What no request caused has a trace of its own; a line about a request names that instead.
+    let trace = TraceId::from_uuid(Uuid::new_v4()).to_string();
+    let logger = log.logger.new(o!("trace_id" => trace));
     actix_web::rt::System::new().block_on(async {
         let stop = Stop::on_signals()?;
-        serve(config, &launcher, listener, stop, &log.logger).await
+        serve(config, &launcher, listener, stop, &logger).await
     })
 }
 
@@ -113,7 +124,7 @@ async fn serve(
     log: &Logger,
 ) -> Result<(), AppError> {
     let fatal = Fatal::new();
-    let spawner = start_spawner(config, launcher, &fatal, log)?;
+    let spawner = start_spawner(launcher, &fatal, log)?;
     let pool = actors::start(actor_settings(config, log), &spawner, &fatal, log);
     let start = |what| move |cause| AppError::Start { what, cause };
     let addr = listener.local_addr().map_err(start("the listener"))?;
@@ -175,15 +186,7 @@ async fn autostart(pool: PoolHandle, log: Logger) {
     }
 }
 
-fn start_spawner(
-    config: &Config,
-    launcher: &Path,
-    fatal: &Fatal,
-    log: &Logger,
-) -> Result<SpawnerHandle, AppError> {
-    let agents_dir = agents_dir(config);
-    std::fs::create_dir_all(&agents_dir)
-        .map_err(|cause| AppError::StateDir { path: agents_dir, cause })?;
+fn start_spawner(launcher: &Path, fatal: &Fatal, log: &Logger) -> Result<SpawnerHandle, AppError> {
     let alarm = fatal.clone();
     Spawner::start(SpawnerOptions {
         launcher: launcher.to_path_buf(),
@@ -194,8 +197,24 @@ fn start_spawner(
     .map_err(|cause| AppError::Start { what: "the spawner thread", cause })
 }
 
+/// Makes the state directory this daemon's own for as long as the file is open, and removes the
+/// working directories that an earlier daemon left behind when it was killed.
+fn lock_state_dir(path: &Path) -> Result<File, AppError> {
+    let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
+    let agents = path.join(AGENTS_DIR);
+    std::fs::create_dir_all(&agents).map_err(failed)?;
+    let lock = File::create(path.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(AppError::StateDirInUse(path.to_path_buf())),
+        Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+    }
+    std::fs::remove_dir_all(&agents).and_then(|()| std::fs::create_dir(&agents)).map_err(failed)?;
+    Ok(lock)
+}
+
 fn agents_dir(config: &Config) -> PathBuf {
-    config.state_dir.join("agents")
+    config.state_dir.join(AGENTS_DIR)
 }
 
 fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use slog::{Logger, info, warn};
 
 use super::clock::Clock;
-use crate::domain::{AgentId, AgentStatus, Event, TaskStatus};
+use crate::domain::{AgentId, AgentStatus, Event, TaskId, TaskStatus, TraceId};
 
 /// A start later than the target is warned of at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -92,7 +92,11 @@ impl EventLog {
                     "attempt" => attempt.get(),
                     "assignment_latency_ms" => assignment_latency_ms);
                 if *over_target {
-                    self.warn_of_latency(assignment_latency_ms.unwrap_or_default());
+                    self.warn_of_latency(
+                        *task_id,
+                        trace,
+                        assignment_latency_ms.unwrap_or_default(),
+                    );
                 }
             }
             Event::TaskRequeued { task_id, trace, agent, attempt, outcome, cause, failures } => {
@@ -140,12 +144,14 @@ impl EventLog {
         }
     }
 
-    fn warn_of_latency(&mut self, latency_ms: f64) {
+    fn warn_of_latency(&mut self, task_id: TaskId, trace: &TraceId, latency_ms: f64) {
         let now_us = self.clock.mono_us();
         let every_us = u64::try_from(WARN_EVERY.as_micros()).unwrap_or(u64::MAX);
         if self.warned_at_us.is_none_or(|at_us| now_us - at_us >= every_us) {
             self.warned_at_us = Some(now_us);
-            warn!(self.log, "assignment_latency_over_target"; "assignment_latency_ms" => latency_ms);
+            warn!(self.log, "assignment_latency_over_target";
+                "trace_id" => %trace, "task_id" => %task_id,
+                "assignment_latency_ms" => latency_ms);
         }
     }
 }

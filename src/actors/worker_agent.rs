@@ -7,18 +7,19 @@ mod frames;
 mod launch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use serde_json::Value;
 use slog::{Logger, o};
+use uuid::Uuid;
 
 use super::clock::Clock;
 use super::messages::{AgentFailed, CancelRun, KillWorker, RunTask, StopWorker, TreeGone};
 use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
-use crate::domain::{AgentId, Attempt, Exit, Failure, Incarnation, PIPE_CLOSED, TaskId};
+use crate::domain::{AgentId, Attempt, Exit, Failure, Incarnation, PIPE_CLOSED, TaskId, TraceId};
 use crate::worker::frames::FrameWriter;
 use crate::worker::proc;
 use crate::worker::protocol::{TaskFrame, ToWorker};
@@ -68,6 +69,7 @@ enum Phase {
 struct Running {
     task_id: TaskId,
     attempt: Attempt,
+    trace: TraceId,
 }
 
 /// One life of one process agent.
@@ -84,7 +86,10 @@ pub struct WorkerAgent {
     phase: Phase,
     run: Option<Running>,
     /// What still comes of it is dropped in silence (rule 10).
-    last_closed: Option<(TaskId, Attempt)>,
+    last_closed: Option<Running>,
+    /// Logs what the worker writes to stderr: with the ids of its run while it has one. Shared with
+    /// the task that reads stderr, and locked only for a moment.
+    run_log: Arc<Mutex<Logger>>,
     vital: Arc<Vital>,
     writer: Option<FrameWriter>,
     launcher_pid: u32,
@@ -109,9 +114,12 @@ impl WorkerAgent {
         spawner: SpawnerHandle,
         clock: Clock,
     ) -> Self {
+        // What happens outside of any run has a trace of its own, one per life.
         let log = settings.log.new(o!(
             "incarnation" => incarnation.get(), "agent_id" => id.to_string(),
+            "trace_id" => TraceId::from_uuid(Uuid::new_v4()).to_string(),
         ));
+        let run_log = Arc::new(Mutex::new(log.clone()));
         Self {
             id,
             incarnation,
@@ -124,6 +132,7 @@ impl WorkerAgent {
             phase: Phase::Starting,
             run: None,
             last_closed: None,
+            run_log,
             vital: Arc::new(Vital::new(clock.mono_us())),
             writer: None,
             launcher_pid: 0,
@@ -192,6 +201,15 @@ impl WorkerAgent {
     }
 }
 
+/// The log for what the worker writes now.
+fn current(log: &Mutex<Logger>) -> Logger {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn set_current(shared: &Mutex<Logger>, log: Logger) {
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = log;
+}
+
 impl Actor for WorkerAgent {
     type Context = Context<Self>;
 
@@ -219,7 +237,14 @@ impl Handler<RunTask> for WorkerAgent {
 
     fn handle(&mut self, RunTask(assignment): RunTask, _ctx: &mut Self::Context) {
         self.vital.touch(self.clock.mono_us());
-        self.run = Some(Running { task_id: assignment.task_id, attempt: assignment.attempt });
+        let (task_id, attempt, trace) =
+            (assignment.task_id, assignment.attempt, assignment.trace.clone());
+        let run_log = self.log.new(o!(
+            "attempt" => attempt.get(), "task_id" => task_id.to_string(),
+            "trace_id" => trace.to_string(),
+        ));
+        set_current(&self.run_log, run_log);
+        self.run = Some(Running { task_id, attempt, trace });
         self.send(&ToWorker::Task(TaskFrame {
             task_id: assignment.task_id,
             attempt: assignment.attempt,

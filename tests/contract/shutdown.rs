@@ -50,3 +50,17 @@ fn a_second_signal_ends_the_drain() {
     daemon.signal(Signal::SIGINT);
     assert!(daemon.ended().success());
 }
+
+#[test]
+fn one_daemon_owns_a_state_directory() {
+    let daemon = Daemon::start("[pool]\nsize = 1\n");
+    let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_daedalus"));
+    second.args(["serve", "--bind", "127.0.0.1:0", "--state-dir"]).arg(daemon.state_dir());
+    let second = second.output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another daedalus uses the state directory"), "{said}");
+    let agent = daemon.get("/agents").ok()[0]["agent"]["agent_id"].clone();
+    daemon.agent_becomes(&text(&agent), "idle");
+    assert_eq!(std::fs::read_dir(daemon.state_dir().join("agents")).unwrap().count(), 1);
+}

@@ -71,3 +71,25 @@ fn a_request_for_health_is_not_logged_and_every_other_once() {
     assert!(lines.iter().all(|line| line.get("no_json").is_none()), "{lines:#?}");
     assert!(!json!(lines).to_string().contains("payload"), "no payloads in the log");
 }
+
+#[test]
+fn what_a_worker_writes_during_a_run_names_the_run_and_its_trace() {
+    let script = r#"
+        echo '{"type":"hello","proto":[1,1],"pid":1}'; read -r init; echo '{"type":"ready"}'
+        echo outside >&2; read -r task; echo inside >&2; sleep 1000
+    "#;
+    let command = json!(["sh", "-c", script]);
+    let daemon = Daemon::start(&format!("[pool]\nsize = 1\n[worker]\ncommand = {command}\n"));
+    let outside = daemon.log_line("a line of an idle worker", |line| line["line"] == "outside");
+    let headers = [("content-type", "application/json"), ("x-trace-id", "its-trace")];
+    let answer = daemon.call("POST", "/tasks", &headers, Some(b"{\"payload\": {}}"));
+    let task = answer.ok()["task_id"].clone();
+    let inside = daemon.log_line("a line of the run", |line| line["line"] == "inside");
+    assert_eq!(inside["trace_id"], "its-trace");
+    assert_eq!((&inside["task_id"], &inside["attempt"]), (&task, &json!(1)));
+    assert_eq!(inside["agent_id"], outside["agent_id"]);
+    assert!(outside["task_id"].is_null());
+    for line in daemon.log_lines() {
+        assert!(line["trace_id"].is_string(), "every line has a trace: {line}");
+    }
+}

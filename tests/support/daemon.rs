@@ -255,6 +255,11 @@ impl Daemon {
         self.log.lines.lock().unwrap().clone()
     }
 
+    /// Where the daemon keeps its state.
+    pub fn state_dir(&self) -> PathBuf {
+        self.place.join("state")
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -3,7 +3,7 @@
 use actix::{Context, Handler, Message};
 use slog::debug;
 
-use super::{Phase, WorkerAgent};
+use super::{Phase, WorkerAgent, current, set_current};
 use crate::actors::messages::{AgentFailed, AgentReady, TaskEnded, TaskStarted};
 use crate::actors::watcher::Watch;
 use crate::domain::{Attempt, Failure, PIPE_CLOSED, ProcessFacts, Report, TaskId};
@@ -46,7 +46,7 @@ impl Handler<Frame> for WorkerAgent {
                 self.fail("worker_fatal", format!("the worker gave up: {message}"), ctx);
             }
             FromWorker::Log(line) => {
-                slog::info!(self.log, "worker_log"; "worker_level" => line.level, "line" => line.text);
+                slog::info!(current(&self.run_log), "worker_log"; "worker_level" => line.level, "line" => line.text);
             }
             FromWorker::Heartbeat(_)
             | FromWorker::CancelIgnored
@@ -133,8 +133,8 @@ impl WorkerAgent {
             self.out_of_turn(task_id, Some(attempt), "a terminal frame", ctx);
             return;
         }
-        self.run = None;
-        self.last_closed = Some((task_id, attempt));
+        self.last_closed = self.run.take();
+        set_current(&self.run_log, self.log.clone());
         let (id, incarnation) = (self.id, self.incarnation);
         self.router.do_send(TaskEnded { id, incarnation, task_id, attempt, report });
     }
@@ -155,11 +155,13 @@ impl WorkerAgent {
         what: &str,
         ctx: &mut Context<Self>,
     ) {
-        let late = self.last_closed.is_some_and(|(closed, last)| {
-            closed == task_id && attempt.is_none_or(|attempt| attempt == last)
+        let late = self.last_closed.as_ref().filter(|closed| {
+            closed.task_id == task_id && attempt.is_none_or(|attempt| attempt == closed.attempt)
         });
-        if late {
-            debug!(self.log, "late_frame_dropped"; "task_id" => %task_id, "frame" => what);
+        if let Some(closed) = late {
+            debug!(self.log, "late_frame_dropped";
+                "trace_id" => %closed.trace, "task_id" => %task_id,
+                "attempt" => closed.attempt.get(), "frame" => what);
         } else {
             self.fail(
                 "protocol",

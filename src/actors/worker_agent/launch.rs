@@ -1,11 +1,13 @@
 //! The start of a worker process, and the end of its tree.
 
+use std::sync::{Arc, Mutex};
+
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use slog::{Logger, info};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::frames::{Frame, NoMoreFrames};
-use super::{Phase, WorkerAgent};
+use super::{Phase, WorkerAgent, current};
 use crate::actors::messages::{Launch, TreeGone, TreeStuck};
 use crate::worker::frames::{FrameReader, FrameWriter, drain_stderr};
 use crate::worker::spawner::{LaunchError, LaunchSpec, Launched, OnNews, TreeNews};
@@ -53,7 +55,7 @@ impl WorkerAgent {
         let frames =
             FrameReader::new(Receiver::from_owned_fd(stdout)?, self.settings.max_frame_bytes);
         actix::spawn(hand_over(frames, ctx.address()));
-        actix::spawn(log_stderr(Receiver::from_owned_fd(stderr)?, self.log.clone()));
+        actix::spawn(log_stderr(Receiver::from_owned_fd(stderr)?, Arc::clone(&self.run_log)));
         Ok(())
     }
 }
@@ -107,8 +109,11 @@ async fn hand_over(mut frames: FrameReader, agent: Addr<WorkerAgent>) {
     }
 }
 
-async fn log_stderr(stderr: Receiver, log: Logger) {
-    drain_stderr(stderr, |line| info!(log, "worker_stderr"; "line" => line)).await;
+async fn log_stderr(stderr: Receiver, log: Arc<Mutex<Logger>>) {
+    drain_stderr(stderr, |line| {
+        info!(current(&log), "worker_stderr"; "line" => line);
+    })
+    .await;
 }
 
 fn chain(error: &LaunchError) -> String {
