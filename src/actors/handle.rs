@@ -134,8 +134,12 @@ impl PoolHandle {
         let id = self.ask(&self.supervisor, request).await??;
         self.settled(vec![id]).await?;
         match self.agent(id).await {
-            // It went again before it was ready; who closes a pool sees to that.
-            Err(CallError::Refused(Refusal::AgentNotFound)) => Err(Refusal::PoolClosing.into()),
+            // It went again before it was ready: somebody closed the pool, or removed just this one.
+            Err(CallError::Refused(Refusal::AgentNotFound))
+                if self.ask(&self.supervisor, IsClosing).await? =>
+            {
+                Err(Refusal::PoolClosing.into())
+            }
             answer => answer,
         }
     }
@@ -170,8 +174,9 @@ impl PoolHandle {
         let drain = drain.unwrap_or(self.drain);
         let (closed, done) = oneshot::channel();
         self.ask(&self.router, AwaitPoolClosed(closed)).await?;
-        self.ask(&self.supervisor, ClosePool { drain_us: micros(drain), discard }).await?;
-        self.wait(done, drain).await
+        let close = ClosePool { drain_us: micros(drain), discard };
+        let left_us = self.ask(&self.supervisor, close).await?;
+        self.wait(done, Duration::from_micros(left_us)).await
     }
 
     /// Says that an agent is no good; answers when its task was moved.
@@ -300,7 +305,7 @@ impl PoolHandle {
         }
         let views = self.ask(&self.router, ListAgents).await?;
         if views.is_empty() {
-            reasons.push("the pool has no agents; POST /pool/initialize makes some".to_owned());
+            reasons.push("the pool has no agents; initialize it or spawn some".to_owned());
         } else if views.iter().all(|view| view.reason.is_some()) {
             reasons.extend(views.iter().map(|view| {
                 let (reason, detail) = view

@@ -229,15 +229,21 @@ pub struct RemoveAgent {
     pub drain_us: u64,
 }
 
-/// Asks for the end of every agent.
+/// Asks for the end of every agent; the answer is how long runs may still go on, in microseconds:
+/// a second call joins the first.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "u64")]
 pub struct ClosePool {
     /// How long runs may go on, in microseconds.
     pub drain_us: u64,
     /// Whether pending tasks are cancelled.
     pub discard: bool,
 }
+
+/// Asks whether the pool is being shut down, or no agent of it is left.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsClosing;
 
 // ---- facts to the Router, from the PoolSupervisor ---------------------------------------------
 

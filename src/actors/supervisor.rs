@@ -52,8 +52,8 @@ pub struct PoolSupervisor {
     log: Logger,
     target: usize,
     agents: BTreeMap<AgentId, Supervised>,
-    /// The pool is being shut down.
-    closing: bool,
+    /// The pool is being shut down; runs may go on until then, in monotonic microseconds.
+    closing: Option<u64>,
     /// The daemon stops.
     stopping: bool,
     _crash_only: PanicGuard,
@@ -98,7 +98,7 @@ impl PoolSupervisor {
             log,
             target: 0,
             agents: BTreeMap::new(),
-            closing: false,
+            closing: None,
             stopping: false,
             _crash_only: crash_only,
         }
@@ -108,7 +108,7 @@ impl PoolSupervisor {
         if self.stopping {
             return Err(Refusal::Draining);
         }
-        if self.closing {
+        if self.closing.is_some() {
             return Err(Refusal::PoolClosing);
         }
         Ok(())
@@ -178,8 +178,7 @@ impl PoolSupervisor {
 
     fn give_up(&self, id: AgentId, reason: StatusReason, detail: String) {
         let retry_s = RETRY_AFTER_US / 1_000_000;
-        let detail =
-            format!("{detail}; it is tried again in {retry_s} s, or by POST /agents/{id}/recover");
+        let detail = format!("{detail}; it is tried again in {retry_s} s, or when it is recovered");
         self.router.do_send(AgentGivenUp { id, reason, detail });
     }
 }
@@ -254,8 +253,9 @@ impl Handler<ClosePool> for PoolSupervisor {
 
     fn handle(&mut self, message: ClosePool, ctx: &mut Self::Context) -> Self::Result {
         let ClosePool { drain_us, discard } = message;
+        let now_us = self.clock.mono_us();
         self.target = 0;
-        self.closing = true;
+        let until_us = *self.closing.get_or_insert_with(|| now_us.saturating_add(drain_us));
         for agent in self.agents.values_mut() {
             agent.leaving = true;
             if let Some(timer) = agent.restart.take() {
@@ -263,7 +263,15 @@ impl Handler<ClosePool> for PoolSupervisor {
             }
         }
         self.router.do_send(PoolDismissed { drain_us, discard });
-        MessageResult(())
+        MessageResult(until_us.saturating_sub(now_us))
+    }
+}
+
+impl Handler<IsClosing> for PoolSupervisor {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsClosing, _ctx: &mut Self::Context) -> bool {
+        self.closing.is_some() || self.target == 0
     }
 }
 
@@ -271,7 +279,7 @@ impl Handler<PoolShutDown> for PoolSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: PoolShutDown, _ctx: &mut Self::Context) {
-        self.closing = false;
+        self.closing = None;
     }
 }
 

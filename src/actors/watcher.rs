@@ -147,9 +147,11 @@ impl Watcher {
         Self { patience, router, clock, log, watched, pulse, _crash_only: crash_only }
     }
 
-    /// Twice per heartbeat, so that a silence is seen at most half a heartbeat late.
-    const fn period_us(&self) -> u64 {
-        self.patience.heartbeat_us / 2
+    /// Twice per heartbeat, so that a silence is seen at most half a heartbeat late; more often
+    /// when heartbeats are rarer than the longest silence allows.
+    fn period_us(&self) -> u64 {
+        let Patience { heartbeat_us, stuck_us, .. } = self.patience;
+        (heartbeat_us / 2).min(stuck_us / 4)
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
@@ -184,7 +186,7 @@ impl Watcher {
         let mut failed = Vec::new();
         for (&id, watched) in &mut self.watched {
             let silent_us = watched.vital.silent_us(now_us);
-            if silent_us <= silence_us {
+            if silent_us <= silence_us.min(stuck_us) {
                 watched.suspect_cpu = None;
                 continue;
             }
@@ -195,7 +197,7 @@ impl Watcher {
                 && !proc::tree_wants_cpu(watched.launcher_pid);
             if silent_us > stuck_us {
                 failed.push((id, silent_us, "which is over worker.stuck_s"));
-            } else if used_none {
+            } else if used_none && silent_us > silence_us {
                 failed.push((id, silent_us, "and used no CPU meanwhile"));
             }
         }
