@@ -271,6 +271,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         base_path: config.http.base_path.clone(),
         max_body_bytes: config.http.max_body_bytes,
         max_in_flight: config.http.max_in_flight,
+        call_timeout: config.http.call_timeout,
         max_pool_size: config.pool.max_size,
         default_kind: default_kind(config),
     }

@@ -110,7 +110,8 @@ struct Removed {
 }
 
 /// `DELETE /agents/{id}`.
-pub(super) async fn remove(call: Call) -> Answer {
+pub(super) async fn remove(mut call: Call) -> Answer {
+    call.no_body().await?;
     let agent_id = call.agent_id()?;
     let drain = call.query::<RemoveQuery>()?.drain_s;
     let drain = drain.map(|drain| number("drain_s", &drain, 0.0..=MAX_DRAIN_S)).transpose()?;

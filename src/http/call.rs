@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
+use actix_web::rt::time::timeout;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -144,11 +145,19 @@ impl Call {
         self.query::<query::Nothing>().map(|query::Nothing {}| ())
     }
 
-    /// Reads the body. Handlers do this first: an answer before the body was read ends the
+    /// Reads the body, which has as long to arrive as a call may take: until then it holds a place
+    /// among the open calls. Handlers do this first: an answer before the body was read ends the
     /// connection.
     pub(super) async fn body(&mut self) -> Result<Body, Problem> {
-        let limit = self.room.settings.max_body_bytes;
-        Body::read(&self.request, &mut self.payload, limit).await
+        let HttpSettings { max_body_bytes, call_timeout, .. } = self.room.settings;
+        let read = Body::read(&self.request, &mut self.payload, max_body_bytes);
+        timeout(call_timeout, read).await.unwrap_or_else(|_elapsed| {
+            let within = call_timeout.as_secs_f64();
+            let detail = format!(
+                "the body did not arrive whole within {within} s, which is http.call_timeout_s"
+            );
+            Err(Problem::new(Code::BodyUnreadable, detail))
+        })
     }
 
     /// Reads a body that has nothing to say: none, or an empty object.

@@ -60,7 +60,8 @@ struct Closed {
 }
 
 /// `DELETE /pool`.
-pub(super) async fn close(call: Call) -> Answer {
+pub(super) async fn close(mut call: Call) -> Answer {
+    call.no_body().await?;
     let query: CloseQuery = call.query()?;
     let drain = query.drain_s.as_deref();
     let drain = drain.map(|drain| number("drain_s", drain, 0.0..=MAX_DRAIN_S)).transpose()?;

@@ -31,6 +31,8 @@ pub struct HttpSettings {
     pub max_body_bytes: usize,
     /// How many calls may be open at a time; long polls are counted apart, with the same bound.
     pub max_in_flight: usize,
+    /// How long a body may take to arrive.
+    pub call_timeout: Duration,
     /// How large a pool may be asked for.
     pub max_pool_size: usize,
     /// What an agent is when the client does not say.
@@ -69,6 +71,8 @@ pub fn server(
         .workers(workers)
         .keep_alive(KEEP_ALIVE)
         .tcp_nodelay(true)
+        // Who hangs up has gone, and its call ends: a long poll fetches nothing for nobody.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(SHUTDOWN_S)
         .disable_signals()
         .listen(listener)?;

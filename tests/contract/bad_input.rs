@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Answer, Daemon};
 
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
 
@@ -48,6 +48,19 @@ fn broken_json_is_400() {
     let not_utf8 = b"{\"payload\": {\"a\": \"\xff\"}}";
     let json = [("content-type", "application/json")];
     daemon.call("POST", "/tasks", &json, Some(not_utf8)).refused(400, "invalid_json");
+    assert_eq!(daemon.state(), before);
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_400() {
+    let (daemon, _, _) = busy();
+    let before = daemon.state();
+    let broken = daemon.raw(
+        "POST /tasks HTTP/1.1\r\nHost: daemon\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\nb\r\n{\"payload\":\r\nno number\r\n",
+    );
+    let (status, problem) = Answer::last_on(broken);
+    assert_eq!((status, &problem["code"]), (400, &json!("body_unreadable")), "{problem}");
     assert_eq!(daemon.state(), before);
 }
 

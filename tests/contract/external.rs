@@ -134,6 +134,29 @@ fn an_open_poll_holds_the_lease() {
 }
 
 #[test]
+fn a_poll_whose_client_hung_up_holds_no_lease_and_takes_no_task() {
+    let daemon = Daemon::start(ONE_AT_A_TIME);
+    let agent = leased(&daemon, 1.0);
+    let poll = format!("GET /agents/{agent}/assignment?wait_s=60 HTTP/1.1\r\nHost: daemon\r\n\r\n");
+    // Asking whether it waits takes its place for a moment, so that it may be refused.
+    let connection = wait_until("the poll waits", || {
+        let connection = daemon.raw(&poll);
+        daemon.a_call_waits().then_some(connection)
+    });
+    drop(connection);
+    wait_until("the poll is over", || (!daemon.a_call_waits()).then_some(()));
+    // Until the lease ends, the agent may be given it; but nobody fetches it.
+    let task = daemon.submit(&json!({ "payload": {} }));
+    let lost = daemon.agent_becomes(&agent, "degraded");
+    assert_eq!(lost["status_reason"], "lease_lost");
+    let shown = daemon.task(&task);
+    assert_eq!((&shown["status"], &shown["failures"]), (&json!("pending"), &json!(0)));
+    for attempt in shown["attempts"].as_array().unwrap() {
+        assert_eq!(attempt["outcome"], "interrupted", "{shown}");
+    }
+}
+
+#[test]
 fn an_agent_that_goes_ends_its_open_poll() {
     for (verb, status, code) in [("DELETE", 404, "agent_not_found"), ("POST", 409, "agent_failed")]
     {

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::daemon::{Daemon, EXTERNAL, wait_until};
+use crate::daemon::{Answer, Daemon, EXTERNAL, text, wait_until};
 
 #[test]
 fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
@@ -75,4 +75,40 @@ fn calls_past_the_bound_are_refused_but_not_long_polls_and_healthz() {
         assert_eq!(spawning.join().unwrap().ok()["status"], "degraded");
     });
     daemon.metrics();
+}
+
+#[test]
+fn a_body_that_does_not_come_in_time_gives_its_place_back() {
+    let http = "[http]\ncall_timeout_s = 1\nmax_in_flight = 1\n";
+    let daemon = Daemon::start(&format!("{EXTERNAL}{http}"));
+    let before = daemon.state();
+    let slow = daemon.raw(
+        "POST /tasks HTTP/1.1\r\nHost: daemon\r\nContent-Type: application/json\r\n\
+         Content-Length: 15\r\n\r\n{\"payload\":",
+    );
+    let (status, problem) = Answer::last_on(slow);
+    assert_eq!((status, &problem["code"]), (400, &json!("body_unreadable")), "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("within 1 s, which is http.call_timeout_s"), "{detail}");
+    assert_eq!(daemon.state(), before);
+}
+
+#[test]
+fn a_call_without_an_answer_in_time_is_504_and_may_have_taken_effect() {
+    let (daemon, agents) =
+        Daemon::with_agents(&format!("{EXTERNAL}[http]\ncall_timeout_s = 0.4\n"), 1);
+    let task = daemon.submit(&json!({ "payload": {} }));
+    daemon.get(&format!("/agents/{}/assignment", agents[0])).ok();
+    thread::scope(|scope| {
+        let closing = scope.spawn(|| daemon.delete("/pool?drain_s=30").ok());
+        wait_until("the pool closes", || {
+            let answer = daemon.post("/pool/initialize", &json!({ "size": 1 }));
+            (answer.status == 409).then_some(())
+        });
+        // It joins the call before it, which waits for the task much longer than this one may.
+        let problem = daemon.delete("/pool?drain_s=0").refused(504, "no_answer");
+        assert!(text(&problem["detail"]).contains("within 0.4 s"), "{problem}");
+        daemon.order(&format!("/tasks/{task}/complete")).ok();
+        assert_eq!(closing.join().unwrap()["agents_stopped"], 1);
+    });
 }

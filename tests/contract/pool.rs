@@ -88,6 +88,25 @@ fn shutting_down_may_discard_what_waits_and_what_comes_back() {
 }
 
 #[test]
+fn what_removes_takes_no_body() {
+    let (daemon, agents) = Daemon::with_external(1);
+    daemon.submit(&json!({ "payload": {} }));
+    let before = daemon.state();
+    let json = [("content-type", "application/json")];
+    for (path, body, field) in [
+        ("/pool", r#"{"discard": true}"#, "`discard`"),
+        (&format!("/agents/{}", agents[0]), r#"{"drain_s": 5}"#, "`drain_s`"),
+    ] {
+        let answer = daemon.call("DELETE", path, &json, Some(body.as_bytes()));
+        let problem = answer.refused(422, "validation_failed");
+        assert!(text(&problem["detail"]).contains(field), "{problem}");
+        assert_eq!(daemon.state(), before, "{path} was refused and changed something");
+    }
+    let empty = daemon.call("DELETE", "/pool", &json, Some(b"{}"));
+    assert_eq!(empty.ok()["agents_stopped"], 1);
+}
+
+#[test]
 fn while_the_pool_closes_submits_wait_and_no_agent_is_made() {
     let (daemon, agents) = Daemon::with_external(1);
     let runs = daemon.submit(&json!({ "payload": {} }));

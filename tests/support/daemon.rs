@@ -12,7 +12,8 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -184,6 +185,14 @@ impl Daemon {
         }
     }
 
+    /// A connection of its own on which just this was sent, for calls that no client would make.
+    pub fn raw(&self, sent: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream
+    }
+
     /// Makes a call that waits, on a thread of its own, and returns when the daemon has it: while
     /// it is open, a daemon with `max_in_flight = 1` refuses a second one. The thread gives the
     /// answer and when it came.
@@ -192,19 +201,23 @@ impl Daemon {
         scope: &'scope Scope<'scope, '_>,
         path: &str,
     ) -> ScopedJoinHandle<'scope, (Answer, Instant)> {
-        let is_overloaded = |answer: &Answer| answer.body["code"] == "overloaded";
         let path = path.to_owned();
         let waits = scope.spawn(move || {
             wait_until("the call is taken", || {
                 let answer = self.get(&path);
-                (!is_overloaded(&answer)).then(|| (answer, Instant::now()))
+                (!answer.is_overloaded()).then(|| (answer, Instant::now()))
             })
         });
         wait_until("the call waits", || {
             assert!(!waits.is_finished(), "the call did not wait");
-            is_overloaded(&self.get("/tasks/none?wait_s=1")).then_some(())
+            self.a_call_waits().then_some(())
         });
         waits
+    }
+
+    /// Whether a call waits, of a daemon with `max_in_flight = 1`.
+    pub fn a_call_waits(&self) -> bool {
+        self.get("/tasks/none?wait_s=1").is_overloaded()
     }
 
     /// Submits a task and answers its id.
@@ -326,6 +339,20 @@ impl Answer {
             assert!(wait.is_ok_and(|wait| wait >= 1), "{}: no Retry-After", self.call);
         }
         self.body
+    }
+
+    fn is_overloaded(&self) -> bool {
+        self.body["code"] == "overloaded"
+    }
+
+    /// The answer on a raw connection, which must end with it.
+    pub fn last_on(mut stream: TcpStream) -> (u16, Value) {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no answer: {text:?}"));
+        (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {text:?}")))
     }
 
     /// A header; empty when there is none.

@@ -1,7 +1,10 @@
 //! Lists of tasks.
 
+use std::cell::LazyCell;
+
 use super::Scheduler;
-use crate::domain::priority::Seq;
+use crate::domain::limits::EXACT_POSITIONS;
+use crate::domain::priority::{Place, Seq};
 use crate::domain::task::TaskStatus;
 use crate::domain::task_type::TaskType;
 use crate::domain::view::TaskSummary;
@@ -39,6 +42,9 @@ impl Scheduler {
     #[must_use]
     pub fn list(&self, query: &ListQuery) -> TaskPage {
         let mut tasks = Vec::new();
+        // The head of the queue, walked once for the page and not for each of its pending tasks.
+        let head = LazyCell::new(|| self.queue.iter().take(EXACT_POSITIONS).collect::<Vec<_>>());
+        let position = |place: Place| head.binary_search(&place).ok().map(|index| index + 1);
         let before = query.before.unwrap_or(self.next_seq);
         let mut looked_at = self.tasks.range(..before).rev().take(LOOKED_AT + 1);
         let mut last = None;
@@ -50,7 +56,7 @@ impl Scheduler {
             let wanted = query.status.is_none_or(|status| task.status() == status)
                 && query.kind.is_none_or(|kind| task.spec.kind == kind);
             if wanted {
-                tasks.push(self.summary(task));
+                tasks.push(self.summary(task, position));
             }
         }
         TaskPage { tasks, next: None }

@@ -4,6 +4,7 @@ use super::Scheduler;
 use crate::domain::agent::{Agent, AgentKind, AgentStatus};
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::metrics::{AgentCounts, Metrics, OldestWait};
+use crate::domain::priority::Place;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, Wait};
 use crate::domain::time::{Now, SECOND_US};
@@ -17,7 +18,7 @@ impl Scheduler {
     pub fn task(&self, id: TaskId) -> Result<TaskView, Refusal> {
         let task = self.task_by_id(id)?;
         Ok(TaskView {
-            summary: self.summary(task),
+            summary: self.summary(task, |place| self.queue.position(place)),
             payload: task.spec.payload.clone(),
             result: task.result.clone(),
             attempts: task.attempts.clone(),
@@ -30,11 +31,16 @@ impl Scheduler {
         self.task_by_id(id).is_ok_and(|task| !task.status().is_terminal())
     }
 
-    pub(super) fn summary(&self, task: &Task) -> TaskSummary {
+    /// A task in short. `position` says where a pending one stands in the queue.
+    pub(super) fn summary(
+        &self,
+        task: &Task,
+        position: impl FnOnce(Place) -> Option<usize>,
+    ) -> TaskSummary {
         let waiting = match task.state {
             TaskState::Pending(wait) => Some(Waiting {
                 reason: self.pending_reason(task, wait),
-                position: self.queue.position(task.place()),
+                position: position(task.place()),
             }),
             TaskState::InProgress { .. } | TaskState::Ended { .. } => None,
         };

@@ -2,7 +2,7 @@
 
 use super::world::{World, error, success};
 use crate::domain::TaskType::{General, Ingest, Research};
-use crate::domain::{Refusal, TaskStatus};
+use crate::domain::{ListQuery, Refusal, TaskStatus};
 
 #[test]
 fn a_higher_priority_goes_first_and_then_the_older_submission() {
@@ -120,6 +120,26 @@ fn positions_are_exact_to_a_thousand() {
     assert_eq!(accepted.queue_position, Some(1));
     assert_eq!(world.view("t999").summary.waiting.unwrap().position, Some(1_000));
     assert_eq!(world.view("t1000").summary.waiting.unwrap().position, None);
+}
+
+#[test]
+fn a_list_and_a_single_task_tell_the_same_position() {
+    let mut world = World::with(|limits| limits.max_depth = 2_000, Vec::new());
+    world.unchecked = true;
+    for n in 0..1_010 {
+        world.submit_at(&format!("t{n}"), n % 3 - 1).unwrap();
+    }
+    let query = ListQuery { status: None, kind: None, limit: 1_010, before: None };
+    let listed = world.scheduler.list(&query).tasks;
+    assert_eq!(listed.len(), 1_010);
+    let mut known = 0;
+    for task in listed {
+        let position = task.waiting.unwrap().position;
+        known += usize::from(position.is_some());
+        let single = world.scheduler.task(task.id).unwrap().summary.waiting.unwrap();
+        assert_eq!(position, single.position, "{}", task.id);
+    }
+    assert_eq!(known, 1_000, "those behind only know that they are far behind");
 }
 
 /// 17 of 17 tasks were pending for ten minutes and nothing said why.
