@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::wellformed::Wellformed;
+
 /// A JSON text that is well-formed and stands on one line, so that it can be put into a frame of
 /// JSON Lines as it is. Cheap to clone.
 #[derive(Clone, Serialize)]
@@ -22,6 +24,13 @@ impl Json {
         }
         let one_line = raw.get().replace(['\n', '\r'], " ");
         Self(RawValue::from_string(one_line).map_or_else(|_| raw.into(), Into::into))
+    }
+
+    /// Takes a text if every reader of JSON can: it nests no deeper than 127 levels, its numbers fit,
+    /// and its strings are Unicode.
+    pub fn checked(raw: Box<RawValue>) -> serde_json::Result<Self> {
+        let Wellformed = serde_json::from_str(raw.get())?;
+        Ok(Self::new(raw))
     }
 
     /// The text itself.

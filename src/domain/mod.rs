@@ -2,6 +2,7 @@
 
 mod affinity;
 mod agent;
+mod cut;
 mod decision;
 mod effect;
 mod exit;
@@ -24,11 +25,13 @@ mod task_type;
 mod time;
 mod timers;
 mod view;
+mod wellformed;
 
 #[cfg(test)]
 mod tests;
 
 pub use agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
+pub use cut::cut;
 pub use decision::{Candidate, Decision, Preference, Rule};
 pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};
 pub use exit::Exit;
@@ -39,7 +42,7 @@ pub use limits::Limits;
 pub use metrics::{AgentCounts, Metrics, OldestWait};
 pub use priority::{Priority, Seq};
 pub use refusal::Refusal;
-pub use report::{Report, TaskError, Usage};
+pub use report::{MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report, TaskError, Usage};
 pub use restart_budget::{RETRY_AFTER_US, RestartBudget, Verdict};
 pub use scheduler::{
     Accepted, Failing, Heartbeat, Jitter, ListQuery, PIPE_CLOSED, Scheduler, TaskPage,

@@ -8,7 +8,6 @@ use std::ops::RangeInclusive;
 use serde_json::value::RawValue;
 
 use super::problem::Problem;
-use super::wellformed::Wellformed;
 use crate::domain::{Attempt, Incarnation, Json, TaskType, TaskTypes};
 
 /// How much of a wrong value is shown.
@@ -134,13 +133,10 @@ impl<const N: usize> fmt::Display for Names<N> {
 
 /// Any JSON that every reader can take.
 pub(super) fn json(name: &str, raw: &RawValue) -> Result<Json, Problem> {
-    match serde_json::from_str::<Wellformed>(raw.get()) {
-        Ok(Wellformed) => Ok(Json::new(raw.to_owned())),
-        Err(error) => {
-            let detail = format!("`{name}` must be JSON that every reader can take: {error}");
-            Err(Problem::invalid(detail))
-        }
-    }
+    Json::checked(raw.to_owned()).map_err(|error| {
+        let detail = format!("`{name}` must be JSON that every reader can take: {error}");
+        Problem::invalid(detail)
+    })
 }
 
 /// A JSON object that every reader can take.

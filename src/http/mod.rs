@@ -23,6 +23,5 @@ mod server;
 mod task_show;
 mod tasks;
 mod trace;
-mod wellformed;
 
 pub use server::{HttpSettings, server};

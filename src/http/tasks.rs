@@ -14,8 +14,8 @@ use super::fields::{
 use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
 use crate::domain::{
-    AgentId, ListQuery, Preference, Priority, Report, Seq, TaskError, TaskId, TaskSpec, TaskStatus,
-    TraceId,
+    AgentId, ListQuery, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Preference, Priority, Report, Seq,
+    TaskError, TaskId, TaskSpec, TaskStatus, TraceId,
 };
 
 /// How long a call may wait, in seconds.
@@ -200,9 +200,14 @@ fn parse_error(raw: &RawValue) -> Result<TaskError, Problem> {
     }
     let error: ErrorBody<'_> = serde_json::from_str(raw.get())
         .map_err(|error| Problem::invalid(format!("`error` must be {shape}: {error}")))?;
-    let text = |name, raw: Option<_>, unsaid: &str| match raw {
-        Some(raw) => string(name, raw).map(|text| text.into_owned()),
-        None => Ok(unsaid.to_owned()),
+    let text = |name, raw: Option<&RawValue>, allowed: RangeInclusive<usize>, unsaid: &str| {
+        let Some(raw) = raw else { return Ok(unsaid.to_owned()) };
+        let text = string(name, raw)?.into_owned();
+        if allowed.contains(&text.len()) {
+            return Ok(text);
+        }
+        let allowed = format_args!("a string of {} to {} bytes", allowed.start(), allowed.end());
+        Err(not_allowed(name, allowed, raw.get()))
     };
     let retryable = error.retryable.map(|raw| match raw.get() {
         "true" => Ok(true),
@@ -210,8 +215,13 @@ fn parse_error(raw: &RawValue) -> Result<TaskError, Problem> {
         other => Err(not_allowed("error.retryable", "true or false", other)),
     });
     Ok(TaskError {
-        code: text("error.code", error.code, "failed")?,
-        message: text("error.message", error.message, "the agent reported failure")?,
+        code: text("error.code", error.code, 1..=MAX_CODE_BYTES, "failed")?,
+        message: text(
+            "error.message",
+            error.message,
+            0..=MAX_MESSAGE_BYTES,
+            "the agent reported failure",
+        )?,
         retryable: retryable.transpose()?.unwrap_or(false),
     })
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::protocol::{FrameError, FromWorker, parse_numbered};
 
-/// The longest line of a worker's stderr that is passed on.
+/// The longest line that is passed on to the log, of a worker's stderr or of its frames.
 pub const MAX_LOG_LINE_BYTES: usize = 4096;
 
 /// What the buffer for a line keeps after a long one.

@@ -9,12 +9,17 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::frames::MAX_LOG_LINE_BYTES;
 use crate::domain::{
-    AgentId, Attempt, Incarnation, Json, Report, TaskError, TaskId, TaskType, TraceId, Usage,
+    AgentId, Attempt, Incarnation, Json, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report, TaskError,
+    TaskId, TaskType, TraceId, Usage, cut,
 };
 
 /// The version of the protocol that this daemon speaks.
 pub const PROTO: u32 = 1;
+
+/// The code of the error of a task whose result cannot be passed on.
+const RESULT_NOT_JSON: &str = "result_not_json";
 
 /// Why a frame of a worker cannot be taken. The worker broke the protocol, or its pipe broke.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +54,14 @@ pub enum FrameError {
     Read(#[source] std::io::Error),
 }
 
-/// What a worker says. Numbers that are only shown are lenient: absent means 0.
+/// What a worker says: no more of it than somebody reads, so that nothing else can be wrong with it.
+/// Its texts are cut to what a log and an answer can bear.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
     /// The first frame.
     Hello {
         /// The oldest and the newest version that the worker speaks.
         proto: [u32; 2],
-        /// What the worker believes to be its pid.
-        pid: u32,
     },
     /// It can take tasks.
     Ready,
@@ -74,15 +78,15 @@ pub enum FromWorker {
         attempt: Attempt,
     },
     /// One call of a model.
-    ModelCall(ModelCall),
+    ModelCall(About),
     /// One step of the agent.
-    Step(Step),
+    Step(About),
     /// The agent wants a tool of the daemon.
-    ToolCall(ToolCall),
+    ToolCall(About),
     /// A line for the log.
     Log(Log),
     /// A sign of life.
-    Heartbeat(Heartbeat),
+    Heartbeat,
     /// An attempt ended: `result`, `error` or `cancelled`.
     Ended {
         /// Which task.
@@ -107,84 +111,21 @@ pub enum FromWorker {
     Unknown,
 }
 
-/// The body of `model_call`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct ModelCall {
-    /// For which task.
+/// What is read of a `step`, `model_call` or `tool_call`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct About {
+    /// Which task.
     pub task_id: TaskId,
-    /// How long it took.
-    #[serde(default)]
-    pub ms: f64,
-    /// Tokens sent.
-    #[serde(default)]
-    pub input_tokens: u64,
-    /// Tokens answered.
-    #[serde(default)]
-    pub output_tokens: u64,
-    /// Why it failed, when it did.
-    #[serde(default)]
-    pub error: Option<String>,
-}
-
-/// The body of `step`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Step {
-    /// Of which task.
-    pub task_id: TaskId,
-    /// Its number.
-    #[serde(default)]
-    pub step: u64,
-    /// Its kind, in the words of the worker.
-    #[serde(default)]
-    pub kind: String,
-    /// Whether it gave the answer.
-    #[serde(default)]
-    pub is_final: bool,
-}
-
-/// The body of `tool_call`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct ToolCall {
-    /// For which task.
-    pub task_id: TaskId,
-    /// Names the call in its answer.
-    pub call_id: String,
-    /// The tool.
-    pub name: String,
-    /// Its arguments.
-    #[serde(default)]
-    pub args: Option<Json>,
 }
 
 /// The body of `log`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Log {
-    /// About which task, if any.
-    #[serde(default)]
-    pub task_id: Option<TaskId>,
     /// `debug`, `info`, `warning` or `error`; whatever else it may be is for the reader.
     #[serde(default)]
     pub level: String,
     /// The line.
     pub text: String,
-}
-
-/// The body of `heartbeat`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Heartbeat {
-    /// The task that runs, if any.
-    pub task_id: Option<TaskId>,
-    /// The number of its step.
-    pub step: Option<u64>,
-    /// What the worker is at: `idle`, `agent`, `model`, `tool:x`.
-    pub phase: String,
-    /// For how long.
-    pub phase_s: f64,
-    /// Its resident memory.
-    pub rss_kb: u64,
-    /// The CPU time that it used.
-    pub cpu_s: f64,
 }
 
 /// Reads one line. An unknown type is [`FromWorker::Unknown`]; anything else that does not fit is
@@ -208,8 +149,8 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
     let from = line;
     Ok(match kind {
         "hello" => {
-            let Hello { proto, pid } = serde_json::from_slice(from)?;
-            FromWorker::Hello { proto, pid }
+            let Hello { proto } = serde_json::from_slice(from)?;
+            FromWorker::Hello { proto }
         }
         "ready" => FromWorker::Ready,
         "init_error" => FromWorker::InitError { message: said(from)? },
@@ -220,16 +161,20 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
         "model_call" => FromWorker::ModelCall(serde_json::from_slice(from)?),
         "step" => FromWorker::Step(serde_json::from_slice(from)?),
         "tool_call" => FromWorker::ToolCall(serde_json::from_slice(from)?),
-        "log" => FromWorker::Log(serde_json::from_slice(from)?),
-        "heartbeat" => FromWorker::Heartbeat(serde_json::from_slice(from)?),
+        "log" => {
+            let Log { level, text } = serde_json::from_slice(from)?;
+            let [level, text] = [level, text].map(|text| cut(text, MAX_LOG_LINE_BYTES));
+            FromWorker::Log(Log { level, text })
+        }
+        "heartbeat" => FromWorker::Heartbeat,
         "result" => {
             let Completed { task_id, attempt, output, usage } = serde_json::from_slice(from)?;
-            let report = Report::Completed { result: Some(Json::new(output)), usage: used(usage) };
-            FromWorker::Ended { task_id, attempt, report }
+            FromWorker::Ended { task_id, attempt, report: completed(output, used(usage)) }
         }
         "error" => {
             let Failed { task_id, attempt, code, message, retryable, usage } =
                 serde_json::from_slice(from)?;
+            let (code, message) = (cut(code, MAX_CODE_BYTES), cut(message, MAX_MESSAGE_BYTES));
             let error = TaskError { code, message, retryable };
             FromWorker::Ended {
                 task_id,
@@ -251,7 +196,25 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
 }
 
 fn said(line: &[u8]) -> serde_json::Result<String> {
-    serde_json::from_slice(line).map(|Said { message }| message)
+    serde_json::from_slice(line).map(|Said { message }| cut(message, MAX_MESSAGE_BYTES))
+}
+
+/// A result that not every reader can take is the fault of the task, and the worker can go on.
+fn completed(output: Box<RawValue>, usage: Option<Usage>) -> Report {
+    match Json::checked(output) {
+        Ok(result) => Report::Completed { result: Some(result), usage },
+        Err(error) => {
+            let error = TaskError {
+                code: RESULT_NOT_JSON.to_owned(),
+                message: format!(
+                    "the result is not JSON that every reader can take: {}",
+                    brief(&error)
+                ),
+                retryable: false,
+            };
+            Report::Failed { error, usage }
+        }
+    }
 }
 
 /// An account that cannot be read is no reason to lose the result that it came with.
@@ -275,7 +238,6 @@ struct Head<'a> {
 #[derive(Deserialize)]
 struct Hello {
     proto: [u32; 2],
-    pid: u32,
 }
 
 #[derive(Deserialize)]
@@ -319,7 +281,7 @@ struct Cancelled {
     usage: Option<Box<RawValue>>,
 }
 
-/// One task for an agent of either kind.
+/// One task for a worker.
 #[derive(Clone, Debug, Serialize)]
 pub struct TaskFrame<'a> {
     /// Which task.
@@ -332,7 +294,7 @@ pub struct TaskFrame<'a> {
     pub payload: &'a Json,
     /// Ties the work to the request that caused it.
     pub trace_id: &'a TraceId,
-    /// What is left of the time for it.
+    /// How long the attempt may take, from its assignment.
     pub timeout_s: f64,
     /// Why the attempt before this one failed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
-use slog::{Logger, debug, error, o, warn};
+use slog::{Logger, debug, error, warn};
 use tokio::sync::oneshot;
 
 use super::spawner::{
@@ -117,7 +117,6 @@ impl SpawnerThread {
         inbox: Receiver<Order>,
         handle: SpawnerHandle,
     ) -> io::Result<Self> {
-        let log = log.new(o!("component" => "spawner"));
         let janitor = Janitor::start(log.clone())?;
         let trees = BTreeMap::new();
         Ok(Self { launcher, store_id, log, inbox, handle, trees, janitor, closing: Vec::new() })

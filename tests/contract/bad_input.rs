@@ -174,7 +174,23 @@ fn a_completion_that_contradicts_itself_is_422() {
     ];
     let failed = format!("{complete}?success=false");
     refuse_all(&daemon, &failed, &bodies, 422, "validation_failed");
+    let error = |code: &str, message: &str| {
+        json!({ "error": { "code": code, "message": message } }).to_string()
+    };
+    let (code_max, message_max) = ("é".repeat(64), "é".repeat(2_048));
+    let code = "`error.code` must be a string of 1 to 128 bytes";
+    let message = "`error.message` must be a string of 0 to 4096 bytes";
+    let bodies = [
+        (error("", "m"), code),
+        (error(&format!("{code_max}x"), "m"), code),
+        (error("c", &format!("{message_max}x")), message),
+    ];
+    let bodies = bodies.each_ref().map(|(body, named)| (body.as_str(), *named));
+    refuse_all(&daemon, &failed, &bodies, 422, "validation_failed");
     assert_eq!(daemon.task(&task)["status"], "in_progress");
+    daemon.post_text(&failed, &error(&code_max, &message_max)).ok();
+    let shown = &daemon.task(&task)["error"];
+    assert_eq!((&shown["code"], &shown["message"]), (&json!(code_max), &json!(message_max)));
 }
 
 #[test]

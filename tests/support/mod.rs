@@ -199,7 +199,7 @@ pub struct Agent {
 impl Agent {
     pub async fn shake_hands(&mut self) {
         let hello = self.frame().await;
-        assert_eq!(hello, FromWorker::Hello { proto: [1, PROTO], pid: self.worker_pid() });
+        assert_eq!(hello, FromWorker::Hello { proto: [1, PROTO] });
         self.send(&ToWorker::Init {
             proto: PROTO,
             agent_id: self.spec.agent,
@@ -223,7 +223,7 @@ impl Agent {
     pub async fn next(&mut self) -> Result<Option<FromWorker>, FrameError> {
         loop {
             match within("a frame", self.reader.next()).await {
-                Ok(Some(FromWorker::Heartbeat(_))) => {}
+                Ok(Some(FromWorker::Heartbeat)) => {}
                 other => return other,
             }
         }

@@ -26,7 +26,7 @@ impl Handler<Frame> for WorkerAgent {
     fn handle(&mut self, Frame(frame): Frame, ctx: &mut Self::Context) {
         self.vital.touch(self.clock.mono_us());
         match frame {
-            FromWorker::Hello { proto: [oldest, newest], .. } => self.greet(oldest, newest, ctx),
+            FromWorker::Hello { proto: [oldest, newest] } => self.greet(oldest, newest, ctx),
             FromWorker::Ready => self.become_ready(ctx),
             FromWorker::InitError { message } => {
                 self.fail(
@@ -48,7 +48,7 @@ impl Handler<Frame> for WorkerAgent {
             FromWorker::Log(line) => {
                 slog::info!(current(&self.run_log), "worker_log"; "worker_level" => line.level, "line" => line.text);
             }
-            FromWorker::Heartbeat(_)
+            FromWorker::Heartbeat
             | FromWorker::CancelIgnored
             | FromWorker::Pong
             | FromWorker::Bye
