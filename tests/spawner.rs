@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daedalus::domain::Exit;
 use daedalus::worker::proc;
 use daedalus::worker::protocol::{FromWorker, ToWorker};
-use daedalus::worker::spawner::LaunchError;
+use daedalus::worker::spawner::{LaunchError, Spawner, SpawnerOptions};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::{Pool, run, send, until, within};
@@ -260,7 +262,7 @@ fn a_closed_pipe_ends_the_tree() {
 #[test]
 fn a_worker_gets_its_three_streams_and_the_built_environment_only() {
     run(async {
-        let leaky = nix::unistd::dup(std::io::stderr()).unwrap();
+        let leaky = nix::unistd::dup(io::stderr()).unwrap();
         let pool = Pool::new();
         let other = pool.worker().await;
         let mut spec = pool.spec(&[]);
@@ -386,5 +388,38 @@ fn a_shutdown_ends_all_and_refuses_what_comes_later() {
         assert!(matches!(answer, Err(LaunchError::ShuttingDown)), "{answer:?}");
         assert!(matches!(late.news.gone().await.0, Exit::NotStarted(_)));
         assert!(pool.spawner.shutdown(Duration::ZERO), "a second one finds it done");
+    });
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics with it in hands").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_of_its_log_names_the_component_once() {
+    run(async {
+        let written = Written::default();
+        let json = Mutex::new(slog_json::Json::default(written.clone()));
+        let spawner = Spawner::start(SpawnerOptions {
+            launcher: "/no/such/launcher".into(),
+            store_id: "log-test".to_owned(),
+            log: slog::Logger::root(slog::Drain::fuse(json), slog::o!("component" => "spawner")),
+            on_panic: Box::new(|| panic!("the spawner panicked")),
+        })
+        .unwrap();
+        let spec = Pool::new().spec(&[]);
+        assert!(spawner.launch(spec, Box::new(|_| {})).await.unwrap().is_err());
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let line = text.lines().find(|line| line.contains("worker_not_started")).unwrap();
+        assert_eq!(line.matches("\"component\":").count(), 1, "{line}");
     });
 }
