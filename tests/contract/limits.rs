@@ -1,6 +1,7 @@
 //! What there is only so much of.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -95,6 +96,25 @@ fn a_body_that_does_not_come_in_time_gives_its_place_back() {
 
 #[test]
 fn a_call_without_an_answer_in_time_is_504_and_may_have_taken_effect() {
+    // It does not end when it is asked to, and is killed only after a while.
+    let script = r#"
+        echo '{"type":"hello","proto":[1,1],"pid":1}'; read -r init; echo '{"type":"ready"}'
+        while :; do sleep 1000; done
+    "#;
+    let command = json!(["sh", "-c", script]);
+    let config = "[pool]\nsize = 1\n[http]\ncall_timeout_s = 0.4\n[worker]\ncommand";
+    let daemon = Daemon::start(&format!("{config} = {command}\n"));
+    let agent = text(&daemon.get("/agents").ok()[0]["agent"]["agent_id"]);
+    daemon.agent_becomes(&agent, "idle");
+    let problem = daemon.delete(&format!("/agents/{agent}")).refused(504, "no_answer");
+    assert!(text(&problem["detail"]).contains("within 0.4 s"), "{problem}");
+    wait_until("the agent is gone all the same", || {
+        daemon.get("/agents").ok().as_array().unwrap().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_second_shutdown_of_the_pool_waits_as_long_as_the_first() {
     let (daemon, agents) =
         Daemon::with_agents(&format!("{EXTERNAL}[http]\ncall_timeout_s = 0.4\n"), 1);
     let task = daemon.submit(&json!({ "payload": {} }));
@@ -105,10 +125,15 @@ fn a_call_without_an_answer_in_time_is_504_and_may_have_taken_effect() {
             let answer = daemon.post("/pool/initialize", &json!({ "size": 1 }));
             (answer.status == 409).then_some(())
         });
-        // It joins the call before it, which waits for the task much longer than this one may.
-        let problem = daemon.delete("/pool?drain_s=0").refused(504, "no_answer");
-        assert!(text(&problem["detail"]).contains("within 0.4 s"), "{problem}");
+        let begun = Instant::now();
+        let joining = scope.spawn(|| daemon.delete("/pool?drain_s=0").ok());
+        // Both wait, and the second for longer than its own call would.
+        wait_until("twice the time-out has passed", || {
+            (begun.elapsed() > Duration::from_millis(800)).then_some(())
+        });
+        assert!(!joining.is_finished());
         daemon.order(&format!("/tasks/{task}/complete")).ok();
         assert_eq!(closing.join().unwrap()["agents_stopped"], 1);
+        assert_eq!(joining.join().unwrap()["status"], "shutdown_completed");
     });
 }
