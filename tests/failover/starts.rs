@@ -66,7 +66,7 @@ fn dies_too_often(command: &str, detail: &str) {
         assert_eq!(agent.incarnation, 3, "{agent:?}");
         assert!(agent.detail.contains(detail), "{agent:?}");
         assert!(agent.detail.contains("more than 2 times within 60 s"), "{agent:?}");
-        assert!(agent.detail.contains("/recover"), "{agent:?}");
+        assert!(agent.detail.contains("in 600 s, or when it is recovered"), "{agent:?}");
     }
     assert_eq!(launches(&daemon), 6, "one start and two restarts each");
     assert_not_ready(&daemon, "restarts_exhausted", detail);
