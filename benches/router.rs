@@ -84,6 +84,7 @@ async fn pairs(callers: usize, pair: impl Fn() -> Pair + Clone + 'static) -> f64
 
 fn spec() -> TaskSpec {
     TaskSpec {
+        key: None,
         kind: TaskType::Research,
         payload: serde_json::from_str::<Json>(r#"{"prompt":"What grows in the north?"}"#).unwrap(),
         priority: Priority::default(),

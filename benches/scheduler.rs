@@ -97,6 +97,7 @@ impl Pool {
         self.next_id += 1;
         let id = TaskId::from_uuid(Uuid::from_u128(self.next_id));
         let spec = TaskSpec {
+            key: None,
             kind,
             payload: self.payload.clone(),
             priority: Priority::new((self.next_id % 5) as i64).expect("in range"),

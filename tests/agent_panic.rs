@@ -95,6 +95,7 @@ impl Pool {
 
     async fn submit(&self, payload: &Value) -> TaskId {
         let spec = TaskSpec {
+            key: None,
             kind: TaskType::General,
             payload: serde_json::from_str::<Json>(&payload.to_string()).expect("JSON"),
             priority: Priority::default(),

@@ -1,16 +1,17 @@
 //! An agent: its life, its run and what it did so far.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::affinity::Affinity;
+use super::attempt::Failure;
 use super::exit::Exit;
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use super::priority::Seq;
-use super::task::Failure;
 use super::task_type::{PerType, TaskTypes};
 
 /// What stands behind an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AgentKind {
     /// A process that the daemon starts and watches.
     Process,
@@ -60,7 +61,7 @@ impl AgentStatus {
 }
 
 /// Why an agent is degraded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusReason {
     /// Its first process is not ready yet.

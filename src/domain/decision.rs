@@ -1,11 +1,11 @@
 //! Why a task was given to whom (rule 6).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ids::AgentId;
 
 /// Which part of rule 5 or 8 chose the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The client asked for this agent.
@@ -32,7 +32,7 @@ impl Rule {
 }
 
 /// What became of the client's preference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preference {
     /// The preferred agent got the task.
@@ -48,7 +48,7 @@ pub enum Preference {
 }
 
 /// One agent that could have been chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The agent.
     pub agent_id: AgentId,
@@ -57,7 +57,7 @@ pub struct Candidate {
 }
 
 /// Why a task was given to whom.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// What chose.
     pub rule: Rule,
@@ -72,6 +72,6 @@ pub struct Decision {
     /// From when the task last became pending to now, in milliseconds.
     pub waited_ms: f64,
     /// What became of the client's preference; `None` when there was none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preference: Option<Preference>,
 }

@@ -1,11 +1,12 @@
 //! What a turn of the scheduler wants done outside: effects, as data.
 
 use super::agent::StatusReason;
+use super::attempt::{Failure, Outcome};
 use super::decision::Rule;
 use super::exit::Exit;
 use super::ids::{AgentId, Attempt, Incarnation, TaskId, TraceId};
 use super::json::Json;
-use super::task::{Failure, Outcome, TaskStatus};
+use super::task::TaskStatus;
 use super::task_type::TaskType;
 
 /// The work that an agent is given; what a process gets in its `task` frame and an external agent

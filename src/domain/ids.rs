@@ -16,6 +16,12 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
+            /// The UUID itself.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+
             /// Wraps a UUID that was drawn outside of the domain.
             #[must_use]
             pub const fn from_uuid(uuid: Uuid) -> Self {
@@ -117,7 +123,7 @@ impl fmt::Display for Incarnation {
 }
 
 /// What no two incarnations ever share (rule 14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextIds {
     /// The context window of this incarnation.
     pub context_window_id: Uuid,
@@ -129,7 +135,7 @@ pub struct ContextIds {
 
 /// The id that ties a request to everything that happened because of it (rule 16):
 /// 1 to 64 characters of `[0-9A-Za-z_-]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TraceId(Arc<str>);
 

@@ -76,6 +76,26 @@ pub struct Metrics {
     pub input_tokens: u64,
     /// Tokens that models answered.
     pub output_tokens: u64,
+    /// The store.
+    pub store: StoreMetrics,
+}
+
+/// What the store takes and does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreMetrics {
+    /// The database file.
+    pub file_bytes: u64,
+    /// What was written and is not in the database file yet; a reader that reads for long keeps it
+    /// from shrinking.
+    pub wal_bytes: u64,
+    /// What is free on the file system; 0 without a file.
+    pub free_bytes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Turns that those commits made durable.
+    pub turns: u64,
+    /// Ended tasks that were forgotten since the start because they were too old.
+    pub expired: u64,
 }
 
 /// Agents by status.

@@ -2,11 +2,14 @@
 
 mod affinity;
 mod agent;
+mod attempt;
+mod change;
 mod cut;
 mod decision;
 mod effect;
 mod exit;
 mod gate;
+mod idempotency;
 mod idle;
 mod ids;
 mod json;
@@ -31,23 +34,24 @@ mod wellformed;
 mod tests;
 
 pub use agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
+pub use attempt::{AttemptEnded, AttemptRecord, Failure, Outcome};
+pub use change::{AgentRecord, Change, Launcher, Lesson, Snapshot};
 pub use cut::cut;
 pub use decision::{Candidate, Decision, Preference, Rule};
 pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};
 pub use exit::Exit;
 pub use gate::{Gate, Gates};
+pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 pub use json::Json;
 pub use limits::Limits;
-pub use metrics::{AgentCounts, Metrics, OldestWait};
+pub use metrics::{AgentCounts, Metrics, OldestWait, StoreMetrics};
 pub use priority::{Priority, Seq};
 pub use refusal::Refusal;
 pub use report::{MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report, TaskError, Usage};
 pub use restart_budget::{RETRY_AFTER_US, RestartBudget, Verdict};
-pub use scheduler::{
-    Accepted, Failing, Heartbeat, Jitter, ListQuery, PIPE_CLOSED, Scheduler, TaskPage,
-};
-pub use task::{AttemptEnded, AttemptRecord, Failure, Outcome, TaskSpec, TaskStatus};
+pub use scheduler::{Accepted, Failing, Heartbeat, Jitter, PIPE_CLOSED, Scheduler};
+pub use task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
 pub use task_type::{PerType, TaskType, TaskTypes};
 pub use time::{Now, SECOND_US};
-pub use view::{AgentView, PendingReason, TaskSummary, TaskView, Waiting};
+pub use view::{AgentView, ListQuery, PendingReason, TaskPage, TaskSummary, TaskView, Waiting};

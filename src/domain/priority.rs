@@ -1,9 +1,9 @@
 //! How urgent a task is, and its place in the queue.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// -100 (last) to 100 (first); strict: a lower one waits while a higher one can run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Priority(i8);
 
@@ -28,7 +28,8 @@ impl Priority {
 }
 
 /// The number of a submission; a task keeps it for life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Seq(u64);
 
 impl Seq {

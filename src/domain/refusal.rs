@@ -1,6 +1,6 @@
 //! Why a request was refused. A refused request changed nothing.
 
-use super::ids::{Attempt, Incarnation};
+use super::ids::{Attempt, Incarnation, TaskId};
 use super::task::TaskStatus;
 
 /// Why a request was refused. A fact is never refused, only dropped.
@@ -31,6 +31,32 @@ pub enum Refusal {
     /// The pool is being shut down.
     #[error("the pool is being shut down; try again when that has ended")]
     PoolClosing,
+    /// The file system of the store is nearly full.
+    #[error(
+        "less than {min_free_mb} MB are free where the store is, which is store.min_free_mb; make \
+         room and try again"
+    )]
+    StoreFull {
+        /// How much must be free.
+        min_free_mb: u64,
+    },
+    /// The idempotency key was used for something else.
+    #[error(
+        "this idempotency_key was used for task {task_id} with other content; take another key, or \
+         send the same content again"
+    )]
+    IdempotencyConflict {
+        /// The task that has the key.
+        task_id: TaskId,
+    },
+    /// Only what failed or was cancelled can be tried again.
+    #[error(
+        "the task is {}; only a failed or cancelled one can be tried again", .status.name()
+    )]
+    NotRetryable {
+        /// What it is.
+        status: TaskStatus,
+    },
     /// The daemon stops.
     #[error("the daemon is stopping and takes nothing new; try again when it is back")]
     Draining,

@@ -1,17 +1,19 @@
-//! A task, its attempts and its states.
+//! A task and its states.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::decision::{Decision, Preference};
-use super::ids::{AgentId, Attempt, Incarnation, TaskId, TraceId};
+use super::attempt::AttemptRecord;
+use super::decision::Preference;
+use super::idempotency::IdempotencyKey;
+use super::ids::{AgentId, Attempt, TaskId, TraceId};
 use super::json::Json;
 use super::priority::{Place, Priority, Seq};
-use super::report::{TaskError, Usage};
+use super::report::TaskError;
 use super::task_type::TaskType;
 use super::time::Now;
 
 /// What a client asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskSpec {
     /// What sort of work it is.
     pub kind: TaskType,
@@ -24,12 +26,14 @@ pub struct TaskSpec {
     pub preferred: Option<Result<AgentId, Preference>>,
     /// How long one attempt may take, in microseconds; `None`: as configured for the type.
     pub timeout_us: Option<u64>,
+    /// What tells a repetition of the same submit from a new one.
+    pub key: Option<IdempotencyKey>,
     /// The trace of the request that submitted it.
     pub trace: TraceId,
 }
 
 /// What a client sees of a task's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// Waits in the queue.
@@ -74,92 +78,10 @@ impl TaskStatus {
     }
 }
 
-/// How an attempt ended (rule 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The task is done.
-    Completed,
-    /// The task failed by its own doing.
-    Failed,
-    /// The agent was lost.
-    AgentFailed,
-    /// It took too long.
-    TimedOut,
-    /// It was called off.
-    Cancelled,
-    /// It was stopped, or could not go on, through no fault of task or agent.
-    Interrupted,
-}
-
-impl Outcome {
-    /// The name on every wire.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::AgentFailed => "agent_failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Interrupted => "interrupted",
-        }
-    }
-}
-
-/// Why an attempt did not complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Stable, for programs.
-    pub cause: String,
-    /// A sentence for a person.
-    pub detail: String,
-}
-
-impl Failure {
-    /// A failure with this cause and sentence.
-    pub fn new(cause: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { cause: cause.into(), detail: detail.into() }
-    }
-}
-
-/// One assignment of a task to an incarnation.
-#[derive(Clone, Debug)]
-pub struct AttemptRecord {
-    /// Its number, the fence.
-    pub attempt: Attempt,
-    /// Who got it.
-    pub agent: AgentId,
-    /// In which of its lives.
-    pub incarnation: Incarnation,
-    /// Why that agent.
-    pub decision: Decision,
-    /// When it was assigned.
-    pub assigned: Now,
-    /// When the agent said that it started.
-    pub started: Option<Now>,
-    /// When and how it ended; `None` while it is open.
-    pub end: Option<AttemptEnded>,
-    /// Whether the run may still act although the attempt has ended (rule 9).
-    pub overlap_possible: bool,
-}
-
-/// The end of an attempt.
-#[derive(Clone, Debug)]
-pub struct AttemptEnded {
-    /// When.
-    pub at: Now,
-    /// How.
-    pub outcome: Outcome,
-    /// Why it did not complete.
-    pub failure: Option<Failure>,
-    /// What it used, when the agent said so.
-    pub usage: Option<Usage>,
-}
-
 /// Where a task is. Each state carries what only it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TaskState {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
     /// Waits in its place of the queue.
     Pending(Wait),
     /// Was given to `agent` as its newest attempt and has not ended there.
@@ -177,8 +99,8 @@ pub(super) enum TaskState {
 }
 
 /// How a pending task waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
     /// When it last became pending, in monotonic microseconds.
     pub since_us: u64,
     /// Whether it counts against the depth of the queue: only what was submitted and never placed.
@@ -188,8 +110,9 @@ pub(super) struct Wait {
 }
 
 /// What keeps a pending task from being offered to everybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
     /// Nothing, or only its exclusions until this moment (monotonic microseconds).
     Excluding {
         /// When the exclusions are lifted; `None`: there are none.
@@ -204,9 +127,9 @@ pub(super) enum Hold {
     },
 }
 
-/// A unit of work that was accepted.
-#[derive(Clone, Debug)]
-pub(super) struct Task {
+/// A unit of work that was accepted, whole: what the scheduler works with and the store keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
     /// Its id.
     pub id: TaskId,
     /// The number of its submission.
@@ -244,7 +167,7 @@ impl Task {
 
     /// What a client sees of its state.
     #[must_use]
-    pub(super) const fn status(&self) -> TaskStatus {
+    pub const fn status(&self) -> TaskStatus {
         match self.state {
             TaskState::Pending(_) => TaskStatus::Pending,
             TaskState::InProgress { .. } => TaskStatus::InProgress,

@@ -75,7 +75,8 @@ impl fmt::Display for TaskType {
 pub type PerType<T> = [T; TaskType::COUNT];
 
 /// A set of task types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TaskTypes(u8);
 
 impl TaskTypes {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::agent::{AgentStats, AgentStatus, ProcessFacts, StatusReason};
+use super::attempt::AttemptRecord;
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 use super::json::Json;
 use super::priority::{Priority, Seq};
 use super::report::{TaskError, Usage};
-use super::task::{AttemptRecord, TaskStatus};
+use super::task::{Task, TaskState, TaskStatus};
 use super::task_type::{TaskType, TaskTypes};
 use super::time::Now;
 
@@ -68,6 +69,8 @@ pub struct Waiting {
     pub reason: PendingReason,
     /// Its place in the queue, 1 for the next; `None` past the counted ones.
     pub position: Option<usize>,
+    /// In how many microseconds it is likely to start; `None` when nothing is known of that.
+    pub eta_us: Option<u64>,
 }
 
 /// Why a task is pending: the first of these that holds (rule 6).
@@ -85,6 +88,70 @@ pub enum PendingReason {
     ExcludedEverywhere,
     /// Every agent that may run it is busy or degraded.
     NoIdleAgent,
+}
+
+/// Which tasks a client wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only those of this status.
+    pub status: Option<TaskStatus>,
+    /// Only those of this type.
+    pub kind: Option<TaskType>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those submitted before this one: the last one that the page before looked at.
+    pub before: Option<Seq>,
+}
+
+/// Some tasks, the newest submission first.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<TaskSummary>,
+    /// Where the next page begins; `None` when this was the last. A page may hold fewer tasks than
+    /// it might and still not be the last.
+    pub next: Option<Seq>,
+}
+
+impl Task {
+    /// The task in short; `waiting` says why and where it waits, if it does.
+    #[must_use]
+    pub fn summary(&self, waiting: Option<Waiting>) -> TaskSummary {
+        let ended = match self.state {
+            TaskState::Ended { at, .. } => Some(at),
+            TaskState::Pending(_) | TaskState::InProgress { .. } => None,
+        };
+        let pending = matches!(self.state, TaskState::Pending(_));
+        TaskSummary {
+            id: self.id,
+            seq: self.seq,
+            kind: self.spec.kind,
+            status: self.status(),
+            priority: self.spec.priority,
+            assigned_agent: self.attempts.last().filter(|_| !pending).map(|last| last.agent),
+            attempt: self.attempt,
+            failures: self.failures,
+            failed_on: self.failed_on.clone(),
+            created: self.created,
+            first_started: self.first_started,
+            ended,
+            error: self.error.clone(),
+            usage: self.attempts.iter().rev().find_map(|record| record.end.as_ref()?.usage),
+            waiting,
+            trace: self.spec.trace.clone(),
+        }
+    }
+
+    /// The task, whole; `waiting` says why and where it waits, if it does.
+    #[must_use]
+    pub fn view(&self, waiting: Option<Waiting>) -> TaskView {
+        TaskView {
+            summary: self.summary(waiting),
+            payload: self.spec.payload.clone(),
+            result: self.result.clone(),
+            attempts: self.attempts.clone(),
+        }
+    }
 }
 
 /// An agent.

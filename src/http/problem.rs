@@ -37,7 +37,10 @@ pub(super) enum Code {
     StaleIncarnation,
     NotDegraded,
     AgentFailed,
+    IdempotencyConflict,
+    NotRetryable,
     Draining,
+    StoreFull,
     Overloaded,
     NotReady,
     Unavailable,
@@ -48,7 +51,7 @@ pub(super) enum Code {
 impl Code {
     /// Every code.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::ValidationFailed,
         Self::MissingBody,
         Self::InvalidJson,
@@ -70,7 +73,10 @@ impl Code {
         Self::StaleIncarnation,
         Self::NotDegraded,
         Self::AgentFailed,
+        Self::IdempotencyConflict,
+        Self::NotRetryable,
         Self::Draining,
+        Self::StoreFull,
         Self::Overloaded,
         Self::NotReady,
         Self::Unavailable,
@@ -113,6 +119,13 @@ impl Code {
             }
             Self::NotDegraded => ("not_degraded", S::CONFLICT, "The agent is not degraded"),
             Self::AgentFailed => ("agent_failed", S::CONFLICT, "The agent was failed"),
+            Self::IdempotencyConflict => {
+                ("idempotency_conflict", S::CONFLICT, "The key was used for something else")
+            }
+            Self::NotRetryable => {
+                ("not_retryable", S::CONFLICT, "The task did not fail and was not cancelled")
+            }
+            Self::StoreFull => ("store_full", S::SERVICE_UNAVAILABLE, "The disk is nearly full"),
             Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The daemon is stopping"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Too many calls are open"),
             Self::NotReady => ("not_ready", S::SERVICE_UNAVAILABLE, "The pool cannot do work"),
@@ -128,7 +141,7 @@ impl Code {
         match self {
             Self::Overloaded => Some(1),
             Self::QueueFull | Self::PoolFull | Self::NotReady | Self::Unavailable => Some(5),
-            Self::Draining => Some(10),
+            Self::Draining | Self::StoreFull => Some(10),
             Self::ValidationFailed
             | Self::MissingBody
             | Self::InvalidJson
@@ -148,6 +161,8 @@ impl Code {
             | Self::StaleIncarnation
             | Self::NotDegraded
             | Self::AgentFailed
+            | Self::IdempotencyConflict
+            | Self::NotRetryable
             | Self::NoAnswer
             | Self::Internal => None,
         }
@@ -293,6 +308,15 @@ impl From<Refusal> for Problem {
                 problem(Code::NotDegraded).with("agent_status", status)
             }
             Refusal::AgentFailed => problem(Code::AgentFailed),
+            Refusal::StoreFull { min_free_mb } => {
+                problem(Code::StoreFull).with("min_free_mb", min_free_mb)
+            }
+            Refusal::IdempotencyConflict { task_id } => {
+                problem(Code::IdempotencyConflict).with("task_id", task_id.to_string())
+            }
+            Refusal::NotRetryable { status } => {
+                problem(Code::NotRetryable).with("task_status", status.name())
+            }
         }
     }
 }

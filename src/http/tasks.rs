@@ -60,6 +60,7 @@ impl SubmitBody<'_> {
             preferred: preferred.transpose()?,
             timeout_us: timeout.transpose()?,
             payload: object("payload", payload)?,
+            key: None,
             trace,
         })
     }

@@ -2,12 +2,13 @@
 
 use super::Scheduler;
 use crate::domain::agent::Run;
+use crate::domain::attempt::AttemptRecord;
 use crate::domain::decision::{Decision, Preference};
 use crate::domain::effect::{Assignment, Effect, Event};
 use crate::domain::ids::AgentId;
 use crate::domain::placement::{Wish, choose};
 use crate::domain::priority::{Place, Seq};
-use crate::domain::task::{AttemptRecord, Hold, Task, TaskState, Wait};
+use crate::domain::task::{Hold, Task, TaskState, Wait};
 use crate::domain::task_type::TaskType;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;

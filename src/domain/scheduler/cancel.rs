@@ -3,11 +3,12 @@
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::Ending;
+use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::effect::Effect;
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::priority::Seq;
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{AttemptRecord, Outcome, Task, TaskState, TaskStatus};
+use crate::domain::task::{Task, TaskState, TaskStatus};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 

@@ -2,14 +2,13 @@
 
 use super::report::note_first_start;
 use super::{Jitter, Scheduler};
+use crate::domain::attempt::{AttemptEnded, Failure, Outcome};
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::AgentId;
 use crate::domain::json::Json;
 use crate::domain::priority::Seq;
 use crate::domain::report::{TaskError, Usage};
-use crate::domain::task::{
-    AttemptEnded, Failure, Hold, Outcome, Task, TaskState, TaskStatus, Wait,
-};
+use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 

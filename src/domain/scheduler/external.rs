@@ -3,10 +3,10 @@
 use super::Scheduler;
 use super::assign::previous_failure;
 use crate::domain::agent::{AgentKind, AgentStatus, Ending, Health, Run, StatusReason};
+use crate::domain::attempt::Failure;
 use crate::domain::effect::{Assignment, Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::Failure;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 

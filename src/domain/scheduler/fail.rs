@@ -3,10 +3,11 @@
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::{Dying, Ending, Health, StatusReason};
+use crate::domain::attempt::Failure;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, ContextIds, TaskId};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{Failure, TaskStatus};
+use crate::domain::task::TaskStatus;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 

@@ -7,10 +7,10 @@ use crate::domain::affinity::Affinity;
 use crate::domain::agent::{
     Agent, AgentKind, AgentStats, Dying, Ending, Health, Lease, ProcessFacts, StatusReason,
 };
+use crate::domain::attempt::Failure;
 use crate::domain::effect::{Effect, Event, LifeEnded};
 use crate::domain::exit::Exit;
 use crate::domain::ids::{AgentId, ContextIds, Incarnation};
-use crate::domain::task::Failure;
 use crate::domain::task_type::TaskTypes;
 use crate::domain::time::Now;
 

@@ -4,37 +4,12 @@ use std::cell::LazyCell;
 
 use super::Scheduler;
 use crate::domain::limits::EXACT_POSITIONS;
-use crate::domain::priority::{Place, Seq};
-use crate::domain::task::TaskStatus;
-use crate::domain::task_type::TaskType;
-use crate::domain::view::TaskSummary;
+use crate::domain::priority::Place;
+use crate::domain::view::{ListQuery, TaskPage};
 
 /// How many tasks one call looks at, however few of them pass its filter: a list must not hold up
 /// the pool.
 const LOOKED_AT: usize = 2_000;
-
-/// Which tasks a client wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListQuery {
-    /// Only those of this status.
-    pub status: Option<TaskStatus>,
-    /// Only those of this type.
-    pub kind: Option<TaskType>,
-    /// At most so many.
-    pub limit: usize,
-    /// Only those submitted before this one: the last one that the page before looked at.
-    pub before: Option<Seq>,
-}
-
-/// Some tasks, the newest submission first.
-#[derive(Clone, Debug)]
-pub struct TaskPage {
-    /// The tasks.
-    pub tasks: Vec<TaskSummary>,
-    /// Where the next page begins; `None` when this was the last. A page may hold fewer tasks than
-    /// it might and still not be the last.
-    pub next: Option<Seq>,
-}
 
 impl Scheduler {
     /// A page of tasks. Pages that follow each other by `next` neither skip nor repeat a task
@@ -56,7 +31,7 @@ impl Scheduler {
             let wanted = query.status.is_none_or(|status| task.status() == status)
                 && query.kind.is_none_or(|kind| task.spec.kind == kind);
             if wanted {
-                tasks.push(self.summary(task, position));
+                tasks.push(task.summary(self.waiting(task, position)));
             }
         }
         TaskPage { tasks, next: None }

@@ -43,7 +43,6 @@ pub use fail::Failing;
 #[cfg(test)]
 pub(super) use inspect::Inside;
 pub use life::PIPE_CLOSED;
-pub use list::{ListQuery, TaskPage};
 pub use submit::Accepted;
 
 /// The random part of a backoff: half of the wait to all of it (rule 7).

@@ -3,12 +3,12 @@
 use super::Scheduler;
 use crate::domain::agent::{Agent, AgentKind, AgentStatus};
 use crate::domain::ids::{AgentId, TaskId};
-use crate::domain::metrics::{AgentCounts, Metrics, OldestWait};
+use crate::domain::metrics::{AgentCounts, Metrics, OldestWait, StoreMetrics};
 use crate::domain::priority::Place;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, Wait};
 use crate::domain::time::{Now, SECOND_US};
-use crate::domain::view::{AgentView, PendingReason, TaskSummary, TaskView, Waiting};
+use crate::domain::view::{AgentView, PendingReason, TaskView, Waiting};
 
 impl Scheduler {
     /// A task, whole.
@@ -17,12 +17,7 @@ impl Scheduler {
     /// `TaskNotFound`.
     pub fn task(&self, id: TaskId) -> Result<TaskView, Refusal> {
         let task = self.task_by_id(id)?;
-        Ok(TaskView {
-            summary: self.summary(task, |place| self.queue.position(place)),
-            payload: task.spec.payload.clone(),
-            result: task.result.clone(),
-            attempts: task.attempts.clone(),
-        })
+        Ok(task.view(self.waiting(task, |place| self.queue.position(place))))
     }
 
     /// Whether the task is known and has not ended.
@@ -31,42 +26,18 @@ impl Scheduler {
         self.task_by_id(id).is_ok_and(|task| !task.status().is_terminal())
     }
 
-    /// A task in short. `position` says where a pending one stands in the queue.
-    pub(super) fn summary(
+    /// Why and where a pending task waits; `position` says where it stands in the queue.
+    pub(super) fn waiting(
         &self,
         task: &Task,
         position: impl FnOnce(Place) -> Option<usize>,
-    ) -> TaskSummary {
-        let waiting = match task.state {
-            TaskState::Pending(wait) => Some(Waiting {
-                reason: self.pending_reason(task, wait),
-                position: position(task.place()),
-            }),
-            TaskState::InProgress { .. } | TaskState::Ended { .. } => None,
-        };
-        let ended = match task.state {
-            TaskState::Ended { at, .. } => Some(at),
-            TaskState::Pending(_) | TaskState::InProgress { .. } => None,
-        };
-        let last = task.attempts.last();
-        TaskSummary {
-            id: task.id,
-            seq: task.seq,
-            kind: task.spec.kind,
-            status: task.status(),
-            priority: task.spec.priority,
-            assigned_agent: last.filter(|_| waiting.is_none()).map(|record| record.agent),
-            attempt: task.attempt,
-            failures: task.failures,
-            failed_on: task.failed_on.clone(),
-            created: task.created,
-            first_started: task.first_started,
-            ended,
-            error: task.error.clone(),
-            usage: task.attempts.iter().rev().find_map(|record| record.end.as_ref()?.usage),
-            waiting,
-            trace: task.spec.trace.clone(),
-        }
+    ) -> Option<Waiting> {
+        let TaskState::Pending(wait) = task.state else { return None };
+        Some(Waiting {
+            reason: self.pending_reason(task, wait),
+            position: position(task.place()),
+            eta_us: None,
+        })
     }
 
     fn pending_reason(&self, task: &Task, wait: Wait) -> PendingReason {
@@ -152,6 +123,7 @@ impl Scheduler {
             utilization: mean(busy, busy + agents.idle).unwrap_or(0.0),
             input_tokens: counters.input_tokens,
             output_tokens: counters.output_tokens,
+            store: StoreMetrics::default(),
         }
     }
 }

@@ -3,12 +3,13 @@
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::{Agent, Ending, Run};
+use crate::domain::attempt::{Failure, Outcome};
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::limits::Limits;
 use crate::domain::metrics::Counters;
 use crate::domain::report::{Report, TaskError};
-use crate::domain::task::{Failure, Outcome, Task};
+use crate::domain::task::Task;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health, Run};
+use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::scheduler::Inside;
-use crate::domain::task::{AttemptRecord, Hold, Outcome, Task, TaskState, Wait};
+use crate::domain::task::{Hold, Task, TaskState, Wait};
 use crate::domain::timers::Timer;
 use crate::domain::{AgentId, AgentKind, Attempt, Effect, Event, TaskId, TaskStatus, TaskType};
 

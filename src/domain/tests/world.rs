@@ -347,8 +347,15 @@ impl World {
         let payload: Json = serde_json::from_str("{}").unwrap();
         let trace = TraceId::parse("trace").unwrap();
         let priority = Priority::default();
-        let mut spec =
-            TaskSpec { kind, payload, priority, preferred: None, timeout_us: None, trace };
+        let mut spec = TaskSpec {
+            kind,
+            payload,
+            priority,
+            preferred: None,
+            timeout_us: None,
+            key: None,
+            trace,
+        };
         change(&mut spec);
         self.call(|s, now, fx| s.submit(task(what), spec, now, fx))
     }

@@ -1,0 +1,91 @@
+//! One assignment of a task, and how it ended.
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::Decision;
+use super::ids::{AgentId, Attempt, Incarnation};
+use super::report::Usage;
+use super::time::Now;
+
+/// How an attempt ended (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The task is done.
+    Completed,
+    /// The task failed by its own doing.
+    Failed,
+    /// The agent was lost.
+    AgentFailed,
+    /// It took too long.
+    TimedOut,
+    /// It was called off.
+    Cancelled,
+    /// It was stopped, or could not go on, through no fault of task or agent.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The name on every wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::AgentFailed => "agent_failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Why an attempt did not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable, for programs.
+    pub cause: String,
+    /// A sentence for a person.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure with this cause and sentence.
+    pub fn new(cause: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { cause: cause.into(), detail: detail.into() }
+    }
+}
+
+/// One assignment of a task to an incarnation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Its number, the fence.
+    pub attempt: Attempt,
+    /// Who got it.
+    pub agent: AgentId,
+    /// In which of its lives.
+    pub incarnation: Incarnation,
+    /// Why that agent.
+    pub decision: Decision,
+    /// When it was assigned.
+    pub assigned: Now,
+    /// When the agent said that it started.
+    pub started: Option<Now>,
+    /// When and how it ended; `None` while it is open.
+    pub end: Option<AttemptEnded>,
+    /// Whether the run may still act although the attempt has ended (rule 9).
+    pub overlap_possible: bool,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptEnded {
+    /// When.
+    pub at: Now,
+    /// How.
+    pub outcome: Outcome,
+    /// Why it did not complete.
+    pub failure: Option<Failure>,
+    /// What it used, when the agent said so.
+    pub usage: Option<Usage>,
+}

@@ -1,0 +1,92 @@
+//! What a turn of the scheduler changed that must outlive the daemon: changes, as data.
+
+use super::agent::{AgentKind, StatusReason};
+use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
+use super::priority::Seq;
+use super::task::Task;
+use super::task_type::{TaskType, TaskTypes};
+
+/// One change. The changes of a turn are on disk together, or none of them is.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A task is now like this. Deadlines of its state are times of day.
+    Task {
+        /// The task, whole.
+        task: Box<Task>,
+        /// Whether the store may not have it: it was just accepted, or was read from the store
+        /// long enough ago to have been expired since. Else its payload, key and what else never
+        /// changes are as they were.
+        new: bool,
+    },
+    /// An agent is now like this.
+    Agent(Box<AgentRecord>),
+    /// An agent is gone from the pool, and what was learned of it.
+    AgentGone(AgentId),
+    /// An agent completed a task.
+    Learned(Lesson),
+    /// So many agents should live.
+    Target(usize),
+}
+
+/// One success of one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lesson {
+    /// Who.
+    pub agent: AgentId,
+    /// What sort of task.
+    pub kind: TaskType,
+    /// The number of this success among those of this agent and type, from 0.
+    pub number: u64,
+    /// Takes the place of the lesson that has the same one: `number` modulo the window.
+    pub slot: usize,
+    /// From start to end, in microseconds.
+    pub latency_us: u64,
+}
+
+/// What of an agent outlives the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRecord {
+    /// Its id.
+    pub id: AgentId,
+    /// What stands behind it.
+    pub kind: AgentKind,
+    /// What it takes.
+    pub types: TaskTypes,
+    /// Its newest life.
+    pub incarnation: Incarnation,
+    /// What belongs to that life alone.
+    pub ids: ContextIds,
+    /// Why it gets no task, when it is an external agent that was failed or lost.
+    pub degraded: Option<(StatusReason, String)>,
+    /// Whether it was on its way out of the pool.
+    pub leaving: bool,
+    /// The launcher of its process, while there is one.
+    pub launcher: Option<Launcher>,
+    /// What an external agent was asked to stop and may still be at: an attempt whose task was
+    /// cancelled.
+    pub cancelled_run: Option<(TaskId, Attempt)>,
+}
+
+/// A process that a later daemon has to find again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launcher {
+    /// Its number, which may mean another process by then.
+    pub pid: u32,
+    /// When it began, in clock ticks since the boot: tells it from another one.
+    pub start_ticks: u64,
+}
+
+/// Everything that a start must know; what an empty store has is the default.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Every task that has not ended, the oldest submission first.
+    pub tasks: Vec<Task>,
+    /// Every agent.
+    pub agents: Vec<AgentRecord>,
+    /// What was learned, the oldest lesson of an agent and type first.
+    pub lessons: Vec<Lesson>,
+    /// How many agents should live; `None`: nobody said so yet.
+    pub target: Option<usize>,
+    /// The newest number of a submission that the store knows.
+    pub last_seq: Option<Seq>,
+}

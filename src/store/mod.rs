@@ -1,0 +1,104 @@
+//! Where tasks outlive the daemon: the store in our own words, its SQLite form, and the one
+//! thread that writes it.
+
+use std::fmt::Debug;
+
+use uuid::Uuid;
+
+use crate::domain::{
+    Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
+};
+
+/// The writing side. One thread holds it.
+pub trait Store: Debug + Send {
+    /// Marks this store and what belongs to it, for good.
+    fn id(&self) -> Uuid;
+
+    /// Reads what a start must know: what is live, and nothing of the history.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn load(&mut self) -> Result<Snapshot, StoreError>;
+
+    /// Makes the changes durable, in order: all of them, or none. Of several images of one task
+    /// only the last one counts.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. After one it is not known what the store has: nothing may be
+    /// acknowledged, nothing tried again; the next start finds the truth.
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Forgets tasks that ended before `before_us` (a time of day in microseconds): one small
+    /// step, that no request feels.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
+
+    /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn metrics(&self) -> Result<StoreMetrics, StoreError>;
+
+    /// Another way to read it, for a thread of its own. Sees every commit that was done before a
+    /// call.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn history(&self) -> Result<Box<dyn History>, StoreError>;
+}
+
+/// The reading side: every task that is committed, ended or not.
+pub trait History: Debug + Send {
+    /// Reads a task, whole.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn task(&mut self, id: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// Reads the task that was submitted under this idempotency key.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn task_of_key(&mut self, name: &str) -> Result<Option<Task>, StoreError>;
+
+    /// Reads a page of tasks, the newest submission first. The tasks have no `waiting`. Looks at
+    /// a bounded number of tasks: a page may hold fewer than it might and not be the last.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn page(&mut self, query: &ListQuery) -> Result<TaskPage, StoreError>;
+
+    /// Reads the oldest tasks that ended as `status` (failed or cancelled), whole, at most
+    /// `at_most`, and counts how many there are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn unsuccessful(
+        &mut self,
+        status: TaskStatus,
+        kind: Option<TaskType>,
+        at_most: usize,
+    ) -> Result<(Vec<Task>, u64), StoreError>;
+}
+
+/// What a step of [`Store::expire`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// How many tasks were forgotten.
+    pub tasks: u64,
+    /// Whether there may be more to forget.
+    pub more: bool,
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct StoreError {
+    /// What could not be done, as a sentence.
+    pub what: String,
+    /// Why not.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
