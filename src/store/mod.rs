@@ -4,8 +4,11 @@
 mod gauges;
 mod memory;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod writer;
 
+use std::error::Error;
 use std::fmt::Debug;
 
 use uuid::Uuid;
@@ -56,6 +59,15 @@ pub trait Store: Debug + Send {
     /// # Errors
     /// See [`StoreError`].
     fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
+
+    /// Tidies up, which takes longer than a commit: for when nothing else is to be done. Costs
+    /// nothing when there is nothing to tidy.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
     ///
@@ -122,7 +134,17 @@ pub struct StoreError {
     pub what: String,
     /// Why not.
     #[source]
-    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    fn new(what: String, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, cause: Some(cause.into()) }
+    }
+
+    const fn plain(what: String) -> Self {
+        Self { what, cause: None }
+    }
 }
 
 impl StoreError {
