@@ -60,15 +60,6 @@ pub trait Store: Debug + Send {
     /// See [`StoreError`].
     fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
 
-    /// Tidies up, which takes longer than a commit: for when nothing else is to be done. Costs
-    /// nothing when there is nothing to tidy.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn checkpoint(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
     /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
     ///
     /// # Errors
@@ -145,22 +136,12 @@ impl StoreError {
     const fn plain(what: String) -> Self {
         Self { what, cause: None }
     }
-}
-
-impl StoreError {
-    fn new(what: String, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { what, cause: Some(cause.into()) }
-    }
-
-    const fn plain(what: String) -> Self {
-        Self { what, cause: None }
-    }
 
     /// The error and its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
+        let mut cause = Error::source(self);
         while let Some(error) = cause {
             text = format!("{text}: {error}");
             cause = error.source();
