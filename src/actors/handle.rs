@@ -16,7 +16,8 @@ use super::supervisor::PoolSupervisor;
 use super::worker_agent::WorkerAgent;
 use crate::domain::{
     Accepted, AgentId, AgentView, Assignment, Attempt, Failing, Heartbeat, Incarnation, ListQuery,
-    Metrics, PoolClosed, Refusal, Report, TaskId, TaskPage, TaskSpec, TaskStatus, TaskView,
+    Metrics, PoolClosed, Refusal, Report, TaskId, TaskPage, TaskSpec, TaskStatus, TaskType,
+    TaskView,
 };
 
 /// How a call can fail.
@@ -28,6 +29,9 @@ pub enum CallError {
     /// No answer came in time; the call may have taken effect.
     #[error("no answer came within {} s; the call may have taken effect", .0.as_secs_f64())]
     NoAnswer(Duration),
+    /// The store did not answer what the call needs to know; nothing changed.
+    #[error("the store cannot be read: {0}")]
+    StoreUnreadable(String),
     /// The daemon is ending.
     #[error("the daemon is ending")]
     Down,
@@ -42,6 +46,15 @@ pub struct FailedOver {
     pub reassigned: bool,
     /// Whether it failed for good.
     pub failed_permanently: bool,
+}
+
+/// What trying many tasks again did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retried {
+    /// How many wait in the queue again, or run.
+    pub retried: u64,
+    /// How many are left that could be tried again.
+    pub remaining: u64,
 }
 
 /// Whether the pool can do work.
@@ -113,6 +126,29 @@ impl PoolHandle {
     /// See [`CallError`]; `TaskNotFound`, `AlreadyFinished`.
     pub async fn cancel(&self, id: TaskId) -> Result<TaskStatus, CallError> {
         Ok(self.ask(&self.router, CancelTask(id)).await??)
+    }
+
+    /// Tries a failed or cancelled task again.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `TaskNotFound`, `NotRetryable`, `QueueFull`, `StoreFull`, `Draining`.
+    pub async fn retry(&self, _id: TaskId) -> Result<TaskStatus, CallError> {
+        // To be replaced: the Router does not know the message yet.
+        Err(CallError::Down)
+    }
+
+    /// Tries every task again that ended as `status` (failed or cancelled), of one type or of all,
+    /// the oldest first, as far as there is room for them.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `QueueFull` when there was room for none, `StoreFull`, `Draining`.
+    pub async fn retry_all(
+        &self,
+        _status: TaskStatus,
+        _kind: Option<TaskType>,
+    ) -> Result<Retried, CallError> {
+        // To be replaced: the Router does not know the message yet.
+        Err(CallError::Down)
     }
 
     /// Makes the pool at least `size` agents large (`None`: as configured) and answers when each
