@@ -1,6 +1,14 @@
 //! Where tasks outlive the daemon: the store in our own words, its SQLite form, and the one
 //! thread that writes it.
 
+mod gauges;
+mod memory;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::error::Error;
 use std::fmt::Debug;
 
 use uuid::Uuid;
@@ -8,6 +16,14 @@ use uuid::Uuid;
 use crate::domain::{
     Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
 };
+
+pub use gauges::Gauges;
+pub use memory::{MemoryHistory, MemoryStore};
+pub use sqlite::{SqliteHistory, SqliteStore};
+pub use writer::{Handed, Ledger, Writer, WriterOptions, WriterStart};
+
+/// How many tasks a page looks at, at most.
+const LOOKED_AT_MOST: usize = 5_000;
 
 /// The writing side. One thread holds it.
 pub trait Store: Debug + Send {
@@ -27,6 +43,15 @@ pub trait Store: Debug + Send {
     /// See [`StoreError`]. After one it is not known what the store has: nothing may be
     /// acknowledged, nothing tried again; the next start finds the truth.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Tidies up, which takes longer than a commit: for when nothing else is to be done. Costs
+    /// nothing when there is nothing to tidy.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Forgets tasks that ended before `before_us` (a time of day in microseconds): one small
     /// step, that no request feels.
@@ -100,5 +125,27 @@ pub struct StoreError {
     pub what: String,
     /// Why not.
     #[source]
-    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    fn new(what: String, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, cause: Some(cause.into()) }
+    }
+
+    const fn plain(what: String) -> Self {
+        Self { what, cause: None }
+    }
+
+    /// The error and its causes, on one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
 }
