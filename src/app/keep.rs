@@ -44,6 +44,7 @@ pub(super) async fn recover(
         overlap_possible: !all_gone,
         on_disk,
         retention_us: micros(config.store.retention),
+        // Without a file nothing is ever free, and nothing has to be.
         min_free_mb: if on_disk { config.store.min_free_mb } else { 0 },
     })
 }
