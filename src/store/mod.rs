@@ -16,7 +16,10 @@ use crate::domain::{
 };
 
 pub use memory::{MemoryHistory, MemoryStore};
-pub use sqlite::{SqliteHistory, SqliteStore};
+pub use sqlite::{
+    AgentKinds, AtStart, Backup, CheckReport, Progress, SqliteHistory, SqliteStore, TaskCounts,
+    backup, check,
+};
 
 /// How many tasks a page looks at, at most.
 const LOOKED_AT_MOST: usize = 5_000;
@@ -131,5 +134,17 @@ impl StoreError {
 
     const fn plain(what: String) -> Self {
         Self { what, cause: None }
+    }
+
+    /// The error and its causes, on one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     }
 }
