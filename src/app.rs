@@ -1,9 +1,10 @@
 //! Wiring: what starts and what stops, in which order.
 
 mod keep;
+mod lock;
 mod settings;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -82,6 +83,18 @@ pub enum AppError {
         #[source]
         cause: io::Error,
     },
+    /// Another daemon works with this store.
+    #[error("another daedalus uses the store {}; store.path sets another one", .0.display())]
+    StoreInUse(PathBuf),
+    /// The store cannot be locked.
+    #[error("cannot lock the store {}", .path.display())]
+    StoreLock {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,7 +128,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let _lock = lock_state_dir(&config.state_dir)?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
-    let store = keep::open(config)?;
+    let (store, _store_lock) = keep::open(config)?;
     let launcher = std::env::current_exe()
         .map_err(|cause| AppError::Start { what: "without knowing its own executable", cause })?;
     let log = logging::start(&config.log);
@@ -288,13 +301,8 @@ fn start_spawner(
 fn lock_state_dir(path: &Path) -> Result<File, AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
     std::fs::create_dir_all(path).map_err(failed)?;
-    let lock = File::create(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(AppError::StateDirInUse(path.to_path_buf())),
-        Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-    }
-    Ok(lock)
+    let lock = lock::take(&path.join("lock")).map_err(failed)?;
+    lock.ok_or_else(|| AppError::StateDirInUse(path.to_path_buf()))
 }
 
 /// Removes the working directories that an earlier daemon left behind when it was killed.
