@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod expire;
 mod history;
+mod lessons;
 mod load;
 mod open;
 mod rows;
