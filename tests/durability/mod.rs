@@ -2,4 +2,9 @@
 
 mod checker;
 mod checker_tests;
+mod client;
 mod history;
+mod kills;
+mod os;
+mod site;
+mod work;
