@@ -3,8 +3,12 @@
 mod checker;
 mod checker_tests;
 mod client;
+mod disk;
+mod files;
 mod history;
 mod kills;
 mod os;
+mod restarts;
 mod site;
+mod story;
 mod work;

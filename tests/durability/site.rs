@@ -160,6 +160,16 @@ impl Site {
         }
     }
 
+    /// Whether the daemon has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child().try_wait().expect("it is our child").is_some()
+    }
+
+    /// Whether it lives and listens.
+    pub(crate) fn listens(&mut self) -> bool {
+        !self.is_over() && self.listening().is_some()
+    }
+
     /// Fails when the daemon has ended by itself.
     pub(crate) fn must_run(&mut self) {
         let ended = self.child().try_wait().expect("it is our child");
