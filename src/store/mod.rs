@@ -1,6 +1,12 @@
 //! Where tasks outlive the daemon: the store in our own words, its SQLite form, and the one
 //! thread that writes it.
 
+mod memory;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
 use std::fmt::Debug;
 
 use uuid::Uuid;
@@ -8,6 +14,12 @@ use uuid::Uuid;
 use crate::domain::{
     Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
 };
+
+pub use memory::{MemoryHistory, MemoryStore};
+pub use sqlite::{SqliteHistory, SqliteStore};
+
+/// How many tasks a page looks at, at most.
+const LOOKED_AT_MOST: usize = 5_000;
 
 /// The writing side. One thread holds it.
 pub trait Store: Debug + Send {
@@ -34,6 +46,15 @@ pub trait Store: Debug + Send {
     /// # Errors
     /// See [`StoreError`].
     fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
+
+    /// Tidies up, which takes longer than a commit: for when nothing else is to be done. Costs
+    /// nothing when there is nothing to tidy.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
     ///
@@ -100,5 +121,15 @@ pub struct StoreError {
     pub what: String,
     /// Why not.
     #[source]
-    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    fn new(what: String, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, cause: Some(cause.into()) }
+    }
+
+    const fn plain(what: String) -> Self {
+        Self { what, cause: None }
+    }
 }

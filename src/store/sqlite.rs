@@ -1,0 +1,139 @@
+//! The store on disk: one SQLite file, written by one connection.
+//!
+//! It is in WAL mode with `synchronous=FULL`, so a commit is one append and one sync, and readers
+//! never wait for the writer. A task is one row; what never changes of it is written once.
+
+mod agents;
+mod expire;
+mod history;
+mod load;
+mod open;
+mod rows;
+mod schema;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::{Expired, History, Store, StoreError};
+use crate::domain::{Change, Snapshot, StoreMetrics};
+
+pub use history::SqliteHistory;
+
+/// The writing side of the file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: Connection,
+    id: Uuid,
+    scratch: write::Scratch,
+    expiry: expire::Walk,
+    /// Whether something was committed that may still be in the WAL alone.
+    wal_used: bool,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, and makes it when there is none. The directory must be there.
+    ///
+    /// # Errors
+    /// What keeps it from being used: it is no store, is damaged, was written by a newer version,
+    /// or the file system refuses.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (connection, id) = open::writer(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            id,
+            scratch: write::Scratch::default(),
+            expiry: expire::Walk::default(),
+            wal_used: true,
+        })
+    }
+
+    fn cannot(&self, verb: &str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+        cannot(verb, &self.path)
+    }
+}
+
+impl Store for SqliteStore {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn load(&mut self) -> Result<Snapshot, StoreError> {
+        let snapshot = load::snapshot(&self.connection, &self.path)?;
+        // What was read once is not worth the memory for the rest of the daemon's life.
+        self.connection.release_memory().map_err(self.cannot("read"))?;
+        Ok(snapshot)
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.wal_used = true;
+        write::commit(&self.connection, &mut self.scratch, &changes)
+            .map_err(cannot("write to", &self.path))
+    }
+
+    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError> {
+        let expired = self.expiry.step(&mut self.connection, before_us);
+        self.wal_used = true;
+        expired.map_err(self.cannot("remove old tasks from"))
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        if self.wal_used {
+            let emptied = write::checkpoint(&self.connection).map_err(self.cannot("tidy up"))?;
+            self.wal_used = !emptied;
+        }
+        Ok(())
+    }
+
+    fn metrics(&self) -> Result<StoreMetrics, StoreError> {
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let space = statvfs(directory(&self.path)).map_err(|errno| {
+            let what = format!("cannot ask how much room is left for {}", self.path.display());
+            StoreError::new(what, errno)
+        })?;
+        Ok(StoreMetrics {
+            file_bytes: bytes(&self.path),
+            wal_bytes: bytes(&wal_path(&self.path)),
+            free_bytes: space.blocks_available().saturating_mul(space.fragment_size()),
+            ..StoreMetrics::default()
+        })
+    }
+
+    fn history(&self) -> Result<Box<dyn History>, StoreError> {
+        Ok(Box::new(SqliteHistory::open(&self.path)?))
+    }
+}
+
+fn cannot(verb: &str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    let what = format!("cannot {verb} the store {}", path.display());
+    |cause| StoreError::new(what, cause)
+}
+
+/// Where the file is; the working directory for a bare name.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn wal_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// How SQLite goes about each query, for the tests: its text and the steps.
+#[cfg(test)]
+pub(super) fn query_plans(path: &Path) -> Vec<(String, Vec<String>)> {
+    let connection = open::reader(path).unwrap();
+    let explain = |query: String| {
+        let sql = format!("EXPLAIN QUERY PLAN {query}");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let steps = statement.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
+        (query, steps)
+    };
+    load::queries().into_iter().chain(history::queries()).map(explain).collect()
+}

@@ -1,0 +1,140 @@
+//! From a path to a connection, and in words why there is none.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use uuid::Uuid;
+
+use super::directory;
+use super::schema::{self, MIGRATIONS, Owner, VERSION};
+use crate::store::StoreError;
+
+/// What the writer keeps of the file in memory, in KiB.
+const WRITER_CACHE_KIB: i32 = 8 * 1024;
+/// What a reader keeps of the file in memory, in KiB.
+const READER_CACHE_KIB: i32 = 1024;
+/// Into the file goes what the WAL has when it has so many pages (16 MB).
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// A WAL that a slow reader let grow is cut to this.
+const WAL_KEPT_BYTES: u32 = 32 << 20;
+/// How long to wait for somebody else's lock, such as that of an operator's sqlite3.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// Statements kept ready per connection.
+const STATEMENTS: usize = 32;
+
+const RESTORE: &str = "restore a backup, or move the file away to begin with an empty store";
+
+/// Opens the file for the one writer, and makes or updates it as needed.
+pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
+    create(path).map_err(|error| {
+        StoreError::new(format!("cannot create the store {}", path.display()), error)
+    })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error| explain(path, error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let version = known_version(&connection, path)?;
+    prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
+    if version == 0 {
+        // Only an empty file can be told to give pages back.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    }
+    into_wal(&connection, path)?;
+    schema::migrate(&mut connection, version, MIGRATIONS).map_err(failed)?;
+    let id = schema::store_id(&connection).map_err(failed)?;
+    let id = id.ok_or_else(|| damaged(path, "its id is no UUID", None))?;
+    Ok((connection, id))
+}
+
+/// Opens the file for reading alone. It must be there and of the present version.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error| explain(path, error);
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    known_version(&connection, path)?;
+    prepare(&connection, READER_CACHE_KIB).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Makes an empty file that only its owner reads; one that is there stays as it is.
+fn create(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        // SQLite syncs the directory for its journals only.
+        Ok(_) => File::open(directory(path))?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The version of the file: 0 while it is empty. Nothing is written before it is known.
+fn known_version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let place = path.display();
+    match schema::owner(connection).map_err(|error| explain(path, error))? {
+        Owner::Nobody => Ok(0),
+        Owner::Us(version) if version <= VERSION => Ok(version),
+        Owner::Us(version) => Err(StoreError::plain(format!(
+            "the store {place} is of version {version}, and this program knows versions up to \
+             {VERSION}: start the newer daedalus that wrote it, or restore a backup from before \
+             the update"
+        ))),
+        Owner::Other => Err(StoreError::plain(format!(
+            "{place} is not a daedalus store but the database of another program: let store.path \
+             name another file"
+        ))),
+    }
+}
+
+fn prepare(connection: &Connection, cache_kib: i32) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    // Mapped pages would count as the daemon's own memory.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // A commit is on disk when it returns.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
+}
+
+fn into_wal(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|error| explain(path, error))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(StoreError::plain(format!(
+        "the file system of {} cannot hold a store (no write-ahead log, only {mode}): let \
+         store.path name a file on a local disk",
+        path.display()
+    )))
+}
+
+/// Says what an error on the first reading of a file means.
+pub(super) fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            let what = format!("{} is not a daedalus store: {RESTORE}", path.display());
+            StoreError::new(what, error)
+        }
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path, "parts of it are missing", Some(error)),
+        _ => super::cannot("open", path)(error),
+    }
+}
+
+fn damaged(path: &Path, how: &str, error: Option<rusqlite::Error>) -> StoreError {
+    let place = path.display();
+    let what = format!(
+        "the store {place} is damaged, {how}: `daedalus check {place}` says more; {RESTORE}"
+    );
+    match error {
+        Some(error) => StoreError::new(what, error),
+        None => StoreError::plain(what),
+    }
+}
