@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::client::World;
-use super::os::until;
+use super::os::{say, until};
 use super::site::Site;
 
 /// A mounted file system; gone at the end.
@@ -22,7 +22,7 @@ impl Mount {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(place.to_owned())),
             other => {
-                println!("SKIPPED, not tested: a file system cannot be mounted here: {other:?}");
+                say(&format!("SKIPPED: a file system cannot be mounted here: {other:?}"));
                 None
             }
         }
@@ -142,7 +142,7 @@ fn a_full_disk_ends_the_daemon_and_nothing_acknowledged_is_lost() {
         let status = site.ended();
         let log = site.log();
         let last = log.lines().last().unwrap_or_default();
-        println!("{status}: {last}");
+        say(&format!("{status}: {last}"));
         assert_eq!(status.code(), Some(74), "{log}");
         assert!(last.contains("daedalus.db") && last.contains("full"), "why? {last}");
 
@@ -151,7 +151,10 @@ fn a_full_disk_ends_the_daemon_and_nothing_acknowledged_is_lost() {
         until("it listens or has ended", || (site.is_over() || site.listens()).then_some(()));
         if site.is_over() {
             let status = site.ended();
-            println!("on a full disk: {status}: {}", site.log().lines().last().unwrap_or_default());
+            say(&format!(
+                "on a full disk: {status}: {}",
+                site.log().lines().last().unwrap_or_default()
+            ));
             assert!(status.code().is_some_and(|code| code != 0), "{}", site.tail());
         } else {
             site.kill();
@@ -181,7 +184,7 @@ fn a_directory_that_cannot_be_written_is_said_and_does_no_harm() {
         mount.again("remount,ro");
         let (status, said) = site.start_in_vain();
         let last = said.lines().last().unwrap_or_default();
-        println!("{status}: {last}");
+        say(&format!("{status}: {last}"));
         assert!(status.code().is_some_and(|code| code != 0), "{status}: {said}");
         assert!(last.contains(&site.state.display().to_string()), "which directory? {said}");
         mount.again("remount,rw");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::client::World;
-use super::os::{Chance, copy_folder, python, until};
+use super::os::{Chance, copy_folder, python, say, until};
 use super::site::Site;
 use super::story::seed;
 use super::work;
@@ -129,7 +129,7 @@ fn is_refused(site: &Site, what: &str, damage: impl FnOnce(&Path)) -> String {
     let (status, said) = copy.start_in_vain();
     assert!(status.code().is_some_and(|code| code != 0), "{what}: {status}: {said}");
     let last = said.lines().last().unwrap_or_default();
-    println!("{what}: {status}: {last}");
+    say(&format!("{what}: {status}: {last}"));
     assert!(last.contains(&file.display().to_string()), "{what}: which file? {said}");
     assert!(fs::read(&file).expect("it is there") == before, "{what}: the file was changed");
     said
@@ -192,7 +192,7 @@ fn a_second_daemon_on_the_same_store_is_refused() {
     let said = std::io::read_to_string(second.stderr.take().expect("it has one")).expect("text");
     assert!(status.code().is_some_and(|code| code != 0), "{status}: {said}");
     let last = said.lines().last().unwrap_or_default();
-    println!("{status}: {last}");
+    say(&format!("{status}: {last}"));
     assert!(last.contains(&site.state.display().to_string()), "which store? {said}");
     let more = [accept(&site, "more", &mut chance)];
     assert_eq!(count(&site, &tasks) + count(&site, &more), 4);

@@ -13,7 +13,7 @@ use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use super::client::World;
-use super::os::now;
+use super::os::{now, say};
 use super::site::Site;
 
 const NO_AGENTS: &str = "[pool]\nautostart = false\n[queue]\nmax_depth = 1000000\n";
@@ -99,8 +99,8 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
 fn fill(site: &Site, ended: u64) {
     std::fs::create_dir_all(&site.state).expect("a folder");
     let mut store = SqliteStore::open(&site.state.join("daedalus.db")).expect("a new store");
-    let hour_ago = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970")
-        - Duration::from_secs(3_600);
+    let hour_ago =
+        std::time::UNIX_EPOCH.elapsed().expect("it is after 1970") - Duration::from_secs(3_600);
     let begun_us = u64::try_from(hour_ago.as_micros()).expect("it is before 500000");
     let mut numbers = 1..=ended + PENDING;
     loop {
@@ -122,7 +122,7 @@ fn a_long_history_is_not_felt() {
     let mut site = Site::new(NO_AGENTS);
     let filling = now();
     fill(&site, ended);
-    println!("{ended} ended tasks were written in {:?}", filling.elapsed());
+    say(&format!("{ended} ended tasks were written in {:?}", filling.elapsed()));
 
     let world = World::new(site.line.clone());
     let client = world.client();
@@ -150,11 +150,11 @@ fn a_long_history_is_not_felt() {
         timed("/tasks?limit=1000");
     }
     let rss_kib = proc::rss_bytes(site.pid()).expect("it lives") / 1_024;
-    println!(
+    say(&format!(
         "{ended} ended, {PENDING} pending: listening after {listening:?}, first submit \
          acknowledged after {submitted:?}, /metrics {metrics_in:?}, an old task {old_in:?}, a page \
          of 1000 {page_in:?}, resident {rss_kib} KiB"
-    );
+    ));
     // The numbers to reach are those of a release build on a quiet machine.
     let (start, read, memory_kib) =
         if cfg!(debug_assertions) { (5_000, 1_000, 80 << 10) } else { (1_000, 200, 40 << 10) };

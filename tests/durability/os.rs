@@ -30,6 +30,12 @@ pub(crate) fn let_pass(time: Duration) {
     thread::sleep(time);
 }
 
+/// Shown for a test that fails, and in the soak.
+#[expect(clippy::print_stdout, reason = "the one place")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
 /// Polls until there is something.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = now();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::checker::violations;
 use super::client::{AtTheEnd, World};
-use super::os::{Chance, let_pass, python, until};
+use super::os::{Chance, let_pass, python, say, until};
 use super::site::Site;
 use super::work::{self, Manner};
 
@@ -29,7 +29,7 @@ pub(super) const EXTERNAL: &str = "[pool]\nsize = 3\n[queue]\nmax_depth = 30\nma
 /// A seed of this run for this test, which is printed: a failure can be looked at again.
 pub(super) fn seed(test: &str) -> Chance {
     let seed = Chance::seed();
-    println!("{test}: DAEDALUS_SEED={seed}");
+    say(&format!("{test}: DAEDALUS_SEED={seed}"));
     Chance::new(test.bytes().fold(seed, |seed, byte| seed.wrapping_mul(31) + u64::from(byte)))
 }
 
@@ -90,7 +90,7 @@ pub(super) fn settle(site: &mut Site, world: &World) -> usize {
     let found = violations(&history);
     assert!(found.is_empty(), "{} violations: {:#?}", found.len(), &found[..found.len().min(20)]);
     let (tasks, answers) = (history.tasks().len(), history.sights.len());
-    println!("{tasks} tasks, {} runs, {answers} answers about tasks", history.runs.len());
+    say(&format!("{tasks} tasks, {} runs, {answers} answers about tasks", history.runs.len()));
     tasks
 }
 

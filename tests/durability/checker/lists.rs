@@ -9,6 +9,8 @@ use crate::durability::history::{History, Said, TASK, Walk};
 /// Lists lack nothing that was there before, name nothing twice, and are in order.
 pub(super) fn check(history: &History, found: &mut Vec<String>) {
     let submitted = submissions(history);
+    let mut by_asked: Vec<_> = submitted.iter().map(|(id, (asked, _))| (*asked, *id)).collect();
+    by_asked.sort_unstable();
     let mut ended: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
     for sight in &history.sights {
         if let Some(Value::String(status)) = sight.facts.get(&(TASK, "ended_as")) {
@@ -17,7 +19,24 @@ pub(super) fn check(history: &History, found: &mut Vec<String>) {
         }
     }
     for walk in &history.walks {
-        check_walk(walk, &submitted, &ended, found);
+        let must_have = |id: &str| match &walk.status {
+            None => submitted[id].1 < walk.span.begin,
+            Some(wanted) => ended
+                .get(id)
+                .is_some_and(|(seen, status)| *seen < walk.span.begin && status == wanted),
+        };
+        let listed: BTreeSet<&str> = walk.ids.iter().map(String::as_str).collect();
+        if listed.len() != walk.ids.len() {
+            found.push(format!("a list names a task twice, at {:?}", walk.span));
+        }
+        let oldest = oldest_acknowledged(walk, &submitted, found);
+        // A walk that stopped early says nothing of what may be older than its last task.
+        let reach = if walk.whole { 0 } else { oldest.saturating_add(1) };
+        let reached = &by_asked[by_asked.partition_point(|(asked, _)| *asked < reach)..];
+        let missing = reached.iter().find(|(_, id)| must_have(id) && !listed.contains(id));
+        if let Some((_, id)) = missing {
+            found.push(format!("a list of {:?} lacks {id}, at {:?}", walk.status, walk.span));
+        }
     }
 }
 
@@ -31,47 +50,29 @@ fn submissions(history: &History) -> BTreeMap<&str, (u64, u64)> {
     let mut submitted = BTreeMap::new();
     for submit in &history.submits {
         if let Said::Accepted(task) = &submit.said {
-            let known = submitted
-                .entry(task.as_str())
-                .or_insert((first_asked[submit.token.as_str()], u64::MAX));
+            let asked = first_asked[submit.token.as_str()];
+            let known = submitted.entry(task.as_str()).or_insert((asked, u64::MAX));
             known.1 = submit.span.end.min(known.1);
         }
     }
     submitted
 }
 
-fn check_walk(
+/// The first acknowledgement of any task of a list, which must be in order: newest first, so what
+/// comes later in it was not asked for after an earlier one was there.
+fn oldest_acknowledged(
     walk: &Walk,
     submitted: &BTreeMap<&str, (u64, u64)>,
-    ended: &BTreeMap<&str, (u64, &str)>,
     found: &mut Vec<String>,
-) {
-    let listed: BTreeSet<&str> = walk.ids.iter().map(String::as_str).collect();
-    if listed.len() != walk.ids.len() {
-        found.push(format!("a list names a task twice, at {:?}", walk.span));
-    }
-    // Newest first: what comes later in the list was not asked for after an earlier one was there.
-    let mut oldest_ack = u64::MAX;
+) -> u64 {
+    let mut oldest = u64::MAX;
     for id in &walk.ids {
         if let Some((asked, acknowledged)) = submitted.get(id.as_str()) {
-            if *asked > oldest_ack {
+            if *asked > oldest {
                 found.push(format!("a list has {id} too late, at {:?}", walk.span));
             }
-            oldest_ack = oldest_ack.min(*acknowledged);
+            oldest = oldest.min(*acknowledged);
         }
     }
-    // A walk that stopped early says nothing of what may be older than its last task.
-    let reaches = if walk.whole { 0 } else { oldest_ack.saturating_add(1) };
-    let missing = submitted.iter().find(|(id, (asked, acknowledged))| {
-        let should = match &walk.status {
-            None => *acknowledged < walk.span.begin,
-            Some(wanted) => ended
-                .get(*id)
-                .is_some_and(|(seen, status)| *seen < walk.span.begin && status == wanted),
-        };
-        should && *asked >= reaches && !listed.contains(*id)
-    });
-    if let Some((id, _)) = missing {
-        found.push(format!("a list of {:?} lacks {id}, at {:?}", walk.status, walk.span));
-    }
+    oldest
 }
