@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use daedalus::actors::fatal::Fatal;
 use daedalus::actors::handle::PoolHandle;
-use daedalus::actors::{self, ActorSettings, Patience, PoolSettings, WorkerSettings};
+use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
 use daedalus::domain::{
     AgentId, AgentKind, ContextIds, Effect, Gates, Jitter, Json, Limits, Now, Priority, Report,
     Scheduler, TaskId, TaskSpec, TaskType, TaskTypes, TraceId,
@@ -142,7 +142,7 @@ async fn pool() -> PoolHandle {
         call_timeout: Duration::from_secs(10),
         drain: Duration::ZERO,
     };
-    let pool = actors::start(settings, &spawner, &fatal, &log);
+    let pool = actors::start(settings, Keep::in_memory(), &spawner, &fatal, &log).unwrap().pool;
     pool.initialize(None).await.unwrap();
     pool
 }

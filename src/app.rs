@@ -1,5 +1,8 @@
 //! Wiring: what starts and what stops, in which order.
 
+mod keep;
+mod settings;
+
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,14 +14,16 @@ use slog::{Logger, error, info, o, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
-use crate::actors::fatal::Fatal;
+use crate::actors::fatal::{Fatal, Loss};
 use crate::actors::handle::PoolHandle;
-use crate::actors::{self, ActorSettings, Patience, PoolSettings, WorkerSettings};
-use crate::config::{Config, WorkerKind};
-use crate::domain::{AgentKind, Gates, Limits, TaskType, TraceId};
-use crate::http::{self, HttpSettings};
+use crate::actors::{self, StartError, Started};
+use crate::config::Config;
+use crate::domain::TraceId;
+use crate::http;
 use crate::logging;
+use crate::store::{Store, StoreError};
 use crate::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
+use settings::{actor_settings, http_settings};
 
 /// How long the process trees get to end when the daemon does: what the spawner itself takes to
 /// call a tree stuck, and a little.
@@ -29,9 +34,6 @@ const PROCESSES_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where in the state directory the agents work.
 const AGENTS_DIR: &str = "agents";
-
-/// Room for what stands around a payload or result in a frame.
-const FRAME_EXTRA_BYTES: usize = 64 * 1024;
 
 /// Why the daemon could not start, or ended other than by order.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +70,29 @@ pub enum AppError {
         #[source]
         cause: io::Error,
     },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A commit failed: nothing of it was acknowledged, and the next start finds the truth.
+    #[error(
+        "the store failed, so nothing can be acknowledged any more; what was acknowledged is kept, \
+         and a start goes on with it: {0}"
+    )]
+    StoreFailed(String),
     /// A part of the daemon panicked; the next start is a recovery.
     #[error("the {0} panicked; this is a bug of daedalus")]
     Crashed(&'static str),
+}
+
+impl From<StartError> for AppError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => Self::Store(error),
+            StartError::Thread(cause) => {
+                Self::Start { what: "the thread that writes the store", cause }
+            }
+        }
+    }
 }
 
 /// Runs the daemon until it is told to stop. The log is flushed when this returns.
@@ -81,6 +103,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let _lock = lock_state_dir(&config.state_dir)?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
+    let store = keep::open(config)?;
     let launcher = std::env::current_exe()
         .map_err(|cause| AppError::Start { what: "without knowing its own executable", cause })?;
     let log = logging::start(&config.log);
@@ -89,7 +112,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let logger = log.logger.new(o!("trace_id" => trace));
     actix_web::rt::System::new().block_on(async {
         let stop = Stop::on_signals()?;
-        serve(config, &launcher, listener, stop, &logger).await
+        serve(config, &launcher, listener, store, stop, &logger).await
     })
 }
 
@@ -120,12 +143,17 @@ async fn serve(
     config: &Config,
     launcher: &Path,
     listener: TcpListener,
+    store: Box<dyn Store>,
     mut stop: Stop,
     log: &Logger,
 ) -> Result<(), AppError> {
     let fatal = Fatal::new();
-    let spawner = start_spawner(launcher, &fatal, log)?;
-    let pool = actors::start(actor_settings(config, log), &spawner, &fatal, log);
+    let store_id = store.id().to_string();
+    let keep = keep::recover(config, store, log).await?;
+    clear_agents_dir(&config.state_dir)?;
+    let spawner = start_spawner(launcher, store_id, &fatal, log)?;
+    let settings = actor_settings(config, log);
+    let Started { pool, writer, target } = actors::start(settings, keep, &spawner, &fatal, log)?;
     let start = |what| move |cause| AppError::Start { what, cause };
     let addr = listener.local_addr().map_err(start("the listener"))?;
     let server = http::server(
@@ -139,19 +167,27 @@ async fn serve(
     let listening = server.handle();
     actix_web::rt::spawn(server);
     info!(log, "listening"; "component" => "app", "addr" => %addr);
-    if config.pool.autostart && config.pool.size > 0 {
+    if target == 0 && config.pool.autostart && config.pool.size > 0 {
         actix_web::rt::spawn(autostart(pool.clone(), log.clone()));
     }
 
     tokio::select! {
         signal = stop.ordered() => info!(log, "stopping"; "component" => "app", "signal" => signal),
-        part = fatal.lost() => return crash(part, spawner, log).await,
+        loss = fatal.lost() => return crash(loss, spawner, log).await,
     }
     tokio::select! {
         () = shut_down(&pool, config.pool.drain, &mut stop, &listening) => {}
-        part = fatal.lost() => return crash(part, spawner, log).await,
+        loss = fatal.lost() => return crash(loss, spawner, log).await,
     }
     let all_gone = end_trees(spawner).await;
+    // What ended only now is told to the pool, and that to the store, before the end.
+    tokio::select! {
+        () = pool.stop_processes(PROCESSES_END_WITHIN) => {}
+        loss = fatal.lost() => return lost(loss),
+    }
+    if let Some(writer) = writer {
+        let _panicked = tokio::task::spawn_blocking(move || writer.finish()).await;
+    }
     info!(log, "stopped"; "component" => "app", "all_processes_gone" => all_gone);
     Ok(())
 }
@@ -168,10 +204,21 @@ async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listenin
     pool.stop_processes(PROCESSES_END_WITHIN).await;
 }
 
-async fn crash(part: &'static str, spawner: SpawnerHandle, log: &Logger) -> Result<(), AppError> {
+async fn crash(loss: Loss, spawner: SpawnerHandle, log: &Logger) -> Result<(), AppError> {
+    let part = match &loss {
+        Loss::Panicked(part) => part,
+        Loss::Store(_) => "store",
+    };
     error!(log, "crashed"; "component" => "app", "part" => part);
     end_trees(spawner).await;
-    Err(AppError::Crashed(part))
+    lost(loss)
+}
+
+fn lost(loss: Loss) -> Result<(), AppError> {
+    Err(match loss {
+        Loss::Panicked(part) => AppError::Crashed(part),
+        Loss::Store(why) => AppError::StoreFailed(why),
+    })
 }
 
 /// Kills every process tree and waits for their ends.
@@ -186,104 +233,39 @@ async fn autostart(pool: PoolHandle, log: Logger) {
     }
 }
 
-fn start_spawner(launcher: &Path, fatal: &Fatal, log: &Logger) -> Result<SpawnerHandle, AppError> {
+fn start_spawner(
+    launcher: &Path,
+    store_id: String,
+    fatal: &Fatal,
+    log: &Logger,
+) -> Result<SpawnerHandle, AppError> {
     let alarm = fatal.clone();
     Spawner::start(SpawnerOptions {
         launcher: launcher.to_path_buf(),
-        store_id: Uuid::new_v4().to_string(),
+        store_id,
         log: log.new(o!("component" => "spawner")),
-        on_panic: Box::new(move || alarm.raise("spawner")),
+        on_panic: Box::new(move || alarm.raise(Loss::Panicked("spawner"))),
     })
     .map_err(|cause| AppError::Start { what: "the spawner thread", cause })
 }
 
-/// Makes the state directory this daemon's own for as long as the file is open, and removes the
-/// working directories that an earlier daemon left behind when it was killed.
+/// Makes the state directory this daemon's own for as long as the file is open.
 fn lock_state_dir(path: &Path) -> Result<File, AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
-    let agents = path.join(AGENTS_DIR);
-    std::fs::create_dir_all(&agents).map_err(failed)?;
+    std::fs::create_dir_all(path).map_err(failed)?;
     let lock = File::create(path.join("lock")).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(AppError::StateDirInUse(path.to_path_buf())),
         Err(TryLockError::Error(cause)) => return Err(failed(cause)),
     }
-    std::fs::remove_dir_all(&agents).and_then(|()| std::fs::create_dir(&agents)).map_err(failed)?;
     Ok(lock)
 }
 
-fn agents_dir(config: &Config) -> PathBuf {
-    config.state_dir.join(AGENTS_DIR)
-}
-
-fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
-    let (pool, queue, worker) = (&config.pool, &config.queue, &config.worker);
-    let timeout =
-        |kind: TaskType| micros(config.types[kind.index()].timeout.unwrap_or(worker.task_timeout));
-    let passed =
-        worker.pass_env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)));
-    let own = worker.env.iter().map(|(name, value)| (name.clone(), value.clone()));
-    ActorSettings {
-        limits: Limits {
-            max_depth: queue.max_depth,
-            max_attempts: queue.max_attempts,
-            backoff_first_us: micros(queue.backoff_first),
-            backoff_max_us: micros(queue.backoff_max),
-            affinity_window: queue.affinity_window,
-            exclusion_relax_us: micros(queue.exclusion_relax),
-            assignment_latency_target_us: micros(queue.assignment_latency_target),
-            cancel_grace_us: micros(worker.cancel_grace),
-            timeout_us: TaskType::ALL.map(timeout),
-            ..Limits::default()
-        },
-        gates: Gates::default(),
-        pool: PoolSettings {
-            size: pool.size,
-            max_size: pool.max_size,
-            kind: default_kind(config),
-            restarts_max: usize::try_from(pool.restarts_max).unwrap_or(usize::MAX),
-            restart_window_us: micros(pool.restart_window),
-        },
-        patience: Patience {
-            heartbeat_us: micros(worker.heartbeat),
-            silence_us: micros(worker.heartbeat * worker.heartbeat_misses_max),
-            stuck_us: micros(worker.stuck),
-        },
-        worker: WorkerSettings {
-            command: worker.command.clone(),
-            env: passed.chain(own).collect(),
-            agents_dir: agents_dir(config),
-            agent: worker.agent.clone(),
-            max_frame_bytes: config.http.max_body_bytes + FRAME_EXTRA_BYTES,
-            start_timeout: worker.start_timeout,
-            heartbeat: worker.heartbeat,
-            cancel_grace: worker.cancel_grace,
-            log: log.new(o!("component" => "worker")),
-        },
-        call_timeout: config.http.call_timeout,
-        drain: pool.drain,
-    }
-}
-
-fn http_settings(config: &Config) -> HttpSettings {
-    HttpSettings {
-        base_path: config.http.base_path.clone(),
-        max_body_bytes: config.http.max_body_bytes,
-        max_in_flight: config.http.max_in_flight,
-        call_timeout: config.http.call_timeout,
-        max_pool_size: config.pool.max_size,
-        default_kind: default_kind(config),
-    }
-}
-
-fn default_kind(config: &Config) -> AgentKind {
-    match config.worker.kind {
-        WorkerKind::Process => AgentKind::Process,
-        WorkerKind::External => AgentKind::External { lease_us: None },
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+/// Removes the working directories that an earlier daemon left behind when it was killed.
+fn clear_agents_dir(path: &Path) -> Result<(), AppError> {
+    let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
+    let agents = path.join(AGENTS_DIR);
+    std::fs::create_dir_all(&agents).map_err(failed)?;
+    std::fs::remove_dir_all(&agents).and_then(|()| std::fs::create_dir(&agents)).map_err(failed)
 }

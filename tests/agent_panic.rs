@@ -10,7 +10,9 @@ use std::time::Duration;
 use actix::{Context, Handler, Message};
 use daedalus::actors::fatal::Fatal;
 use daedalus::actors::handle::PoolHandle;
-use daedalus::actors::{self, ActorSettings, Patience, PoolSettings, WorkerAgent, WorkerSettings};
+use daedalus::actors::{
+    self, ActorSettings, Keep, Patience, PoolSettings, WorkerAgent, WorkerSettings,
+};
 use daedalus::domain::{
     AgentId, AgentKind, AgentStatus, AgentView, Gates, Json, Limits, Outcome, Priority, TaskId,
     TaskSpec, TaskStatus, TaskType, TraceId,
@@ -87,7 +89,9 @@ impl Pool {
             call_timeout: PATIENCE,
             drain: Duration::ZERO,
         };
-        let handle = actors::start(settings, &spawner, &fatal, &log);
+        let handle = actors::start(settings, Keep::in_memory(), &spawner, &fatal, &log)
+            .expect("it starts")
+            .pool;
         let made = within("the pool starts", handle.initialize(None)).await.expect("it starts");
         assert_eq!(made.spawned.len(), 4);
         Self { handle, spawner, fatal, place }

@@ -4,18 +4,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::Now;
 
-/// Tells the time since it was started, and the time of day.
+/// Tells the time of day, and a time that never goes back and begins as the time of day.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    start_us: u64,
 }
 
 impl Clock {
-    /// A clock that begins at zero.
+    /// A clock that begins now.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock that others ask")]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), start_us: wall_us() }
     }
 
     /// The time of one event.
@@ -24,10 +25,11 @@ impl Clock {
         Now { mono_us: self.mono_us(), wall_us: wall_us() }
     }
 
-    /// Microseconds since the clock was started.
+    /// Microseconds on a clock that never goes back.
     #[must_use]
     pub fn mono_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+        let elapsed_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.start_us.saturating_add(elapsed_us)
     }
 }
 

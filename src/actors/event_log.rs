@@ -65,6 +65,9 @@ impl EventLog {
             Event::TaskRejected { trace, reason } => {
                 warn!(log, "task_rejected"; "trace_id" => %trace, "reason" => reason);
             }
+            Event::TaskRetried { task_id, trace } => {
+                info!(log, "task_retried"; "trace_id" => %trace, "task_id" => %task_id);
+            }
             Event::TaskAssigned {
                 task_id,
                 trace,

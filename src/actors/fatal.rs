@@ -4,10 +4,19 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+/// What is lost, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// This part panicked.
+    Panicked(&'static str),
+    /// The store failed, for this reason: nothing can be acknowledged any more.
+    Store(String),
+}
+
 /// Where a part of the daemon says that it is lost, and with it the daemon.
 #[derive(Clone, Debug)]
 pub struct Fatal {
-    lost: Arc<watch::Sender<Option<&'static str>>>,
+    lost: Arc<watch::Sender<Option<Loss>>>,
 }
 
 impl Fatal {
@@ -17,20 +26,21 @@ impl Fatal {
         Self { lost: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Says that `part` is lost. The first one counts.
-    pub fn raise(&self, part: &'static str) {
+    /// Says what is lost. The first loss counts.
+    pub fn raise(&self, loss: Loss) {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
-            lost.get_or_insert(part);
+            lost.get_or_insert(loss);
             first
         });
     }
 
     /// Waits until something is lost, and says what.
-    pub async fn lost(&self) -> &'static str {
+    pub async fn lost(&self) -> Loss {
         let mut lost = self.lost.subscribe();
-        match lost.wait_for(Option::is_some).await.map(|part| *part) {
-            Ok(Some(part)) => part,
+        let found = lost.wait_for(Option::is_some).await.map(|loss| loss.clone());
+        match found {
+            Ok(Some(loss)) => loss,
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
@@ -58,7 +68,7 @@ pub struct PanicGuard {
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.fatal.raise(self.part);
+            self.fatal.raise(Loss::Panicked(self.part));
         }
     }
 }

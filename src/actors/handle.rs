@@ -1,23 +1,27 @@
 //! What callers hold: the verbs of the pool as functions. Nobody outside of `actors` sees an
 //! actor or its address.
 
+mod tasks;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 use slog::{Logger, warn};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
+use super::history::HistoryReader;
 use super::measure::{self, AgentReport, IsolationReport};
 use super::messages::*;
 use super::router::Router;
 use super::supervisor::PoolSupervisor;
 use super::worker_agent::WorkerAgent;
 use crate::domain::{
-    Accepted, AgentId, AgentView, Assignment, Attempt, Failing, Heartbeat, Incarnation, ListQuery,
-    Metrics, PoolClosed, Refusal, Report, TaskId, TaskPage, TaskSpec, TaskStatus, TaskView,
+    AgentId, AgentView, Assignment, Failing, Heartbeat, Incarnation, Metrics, PoolClosed, Refusal,
+    TaskId, TaskStatus,
 };
+use crate::store::Gauges;
 
 /// How a call can fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum CallError {
     /// No answer came in time; the call may have taken effect.
     #[error("no answer came within {} s; the call may have taken effect", .0.as_secs_f64())]
     NoAnswer(Duration),
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    StoreUnreadable(String),
     /// The daemon is ending.
     #[error("the daemon is ending")]
     Down,
@@ -56,65 +63,30 @@ pub struct Readiness {
 pub struct PoolHandle {
     pub(super) router: Addr<Router>,
     pub(super) supervisor: Addr<PoolSupervisor>,
+    pub(super) history: Addr<HistoryReader>,
+    pub(super) gauges: Arc<Gauges>,
     pub(super) call_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) drain: Duration,
     pub(super) log: Logger,
 }
 
+impl From<Unreadable> for CallError {
+    fn from(Unreadable(why): Unreadable) -> Self {
+        Self::StoreUnreadable(why)
+    }
+}
+
+/// What retrying many did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retried {
+    /// Tasks that wait again.
+    pub retried: u64,
+    /// Tasks of the same sort that do not: there was no room for them.
+    pub remaining: u64,
+}
+
 impl PoolHandle {
-    /// Submits a task under a new id.
-    ///
-    /// # Errors
-    /// See [`CallError`]; `QueueFull`, `Draining`.
-    pub async fn submit(&self, spec: TaskSpec) -> Result<Accepted, CallError> {
-        let id = TaskId::from_uuid(Uuid::now_v7());
-        Ok(self.ask(&self.router, SubmitTask { id, spec }).await??)
-    }
-
-    /// Reads a task, after waiting up to `wait` for its end.
-    ///
-    /// # Errors
-    /// See [`CallError`]; `TaskNotFound`.
-    pub async fn task(&self, id: TaskId, wait: Duration) -> Result<TaskView, CallError> {
-        if !wait.is_zero() {
-            let (ended, end) = oneshot::channel();
-            self.ask(&self.router, AwaitTaskEnd { id, ended }).await?;
-            // When the wait runs out, or the Router is gone, the read below says how things are.
-            let _ended_or_not = tokio::time::timeout(wait, end).await;
-        }
-        Ok(self.ask(&self.router, GetTask(id)).await??)
-    }
-
-    /// Reads a page of tasks.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn tasks(&self, query: ListQuery) -> Result<TaskPage, CallError> {
-        self.ask(&self.router, ListTasks(query)).await
-    }
-
-    /// Says how a task on an external agent went.
-    ///
-    /// # Errors
-    /// See [`CallError`] and `Scheduler::complete`.
-    pub async fn complete(
-        &self,
-        id: TaskId,
-        attempt: Option<Attempt>,
-        report: Report,
-    ) -> Result<TaskStatus, CallError> {
-        Ok(self.ask(&self.router, CompleteTask { id, attempt, report }).await??)
-    }
-
-    /// Calls a task off.
-    ///
-    /// # Errors
-    /// See [`CallError`]; `TaskNotFound`, `AlreadyFinished`.
-    pub async fn cancel(&self, id: TaskId) -> Result<TaskStatus, CallError> {
-        Ok(self.ask(&self.router, CancelTask(id)).await??)
-    }
-
     /// Makes the pool at least `size` agents large (`None`: as configured) and answers when each
     /// new one is idle or failed, at latest after the start time-out.
     ///
@@ -190,10 +162,12 @@ impl PoolHandle {
             Failing::Done(task_id) => task_id,
             Failing::Underway => self.wait(moved, Duration::ZERO).await?,
         };
-        let (reassigned, failed_permanently) = match task_id {
-            Some(task_id) => self.ask(&self.router, AfterFailure(task_id)).await?,
-            None => (false, false),
+        let status = match task_id {
+            Some(task_id) => self.status(task_id).await?,
+            None => None,
         };
+        let reassigned = status == Some(TaskStatus::InProgress);
+        let failed_permanently = status == Some(TaskStatus::Failed);
         Ok(FailedOver { task_id, reassigned, failed_permanently })
     }
 
@@ -291,7 +265,18 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn metrics(&self) -> Result<Metrics, CallError> {
-        self.ask(&self.router, GetMetrics).await
+        let metrics = self.ask(&self.router, GetMetrics).await?;
+        Ok(Metrics { store: self.gauges.read(), ..metrics })
+    }
+
+    /// Answers when every agent that there is now is idle or failed, at latest after the start
+    /// time-out.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn all_settled(&self) -> Result<(), CallError> {
+        let views = self.ask(&self.router, ListAgents).await?;
+        self.settled(views.iter().map(|view| view.id).collect()).await
     }
 
     /// Whether the pool can do work, and why not.

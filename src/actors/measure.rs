@@ -145,14 +145,14 @@ fn issues(views: &[AgentView]) -> BTreeMap<AgentId, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AgentStats, AgentStatus, Incarnation, ProcessFacts, TaskTypes};
+    use crate::domain::{AgentKind, AgentStats, AgentStatus, Incarnation, ProcessFacts, TaskTypes};
     use uuid::Uuid;
 
     fn view(number: u128) -> AgentView {
         let own = |offset| Uuid::from_u128(number * 10 + offset);
         AgentView {
             id: AgentId::from_uuid(own(0)),
-            kind: "process",
+            kind: AgentKind::Process,
             incarnation: Incarnation::FIRST,
             ids: ContextIds {
                 context_window_id: own(1),
@@ -163,7 +163,6 @@ mod tests {
             reason: None,
             run: None,
             types: TaskTypes::ALL,
-            lease_us: None,
             process: None,
             stats: AgentStats::default(),
         }
@@ -173,8 +172,12 @@ mod tests {
     fn what_two_agents_share_is_an_issue_of_both() {
         let (mut anna, mut bert, carl) = (view(1), view(2), view(3));
         bert.ids.memory_handle_id = anna.ids.memory_handle_id;
-        let here =
-            ProcessFacts { pid: std::process::id(), launcher_pid: 1, workdir: String::new() };
+        let here = ProcessFacts {
+            pid: std::process::id(),
+            launcher_pid: 1,
+            launcher_start_ticks: 0,
+            workdir: String::new(),
+        };
         anna.process = Some(here.clone());
         bert.process = Some(here);
         let report = isolation(vec![anna, bert, carl]);

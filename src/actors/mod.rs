@@ -8,6 +8,7 @@ pub mod clock;
 mod event_log;
 pub mod fatal;
 pub mod handle;
+mod history;
 pub mod measure;
 pub mod messages;
 mod router;
@@ -22,15 +23,17 @@ use std::time::Duration;
 use actix::{Actor, Arbiter};
 use slog::{Logger, o};
 
-use crate::domain::{Gates, Limits, Scheduler};
+use crate::domain::{Gates, Limits, Scheduler, Snapshot};
+use crate::store::{Gauges, Ledger, MemoryStore, Store, StoreError, Writer, WriterOptions};
 use crate::worker::spawner::SpawnerHandle;
 use clock::Clock;
 use event_log::EventLog;
-use fatal::Fatal;
+use fatal::{Fatal, Loss};
 use handle::PoolHandle;
-use messages::SupervisorStarted;
+use history::{HistoryReader, READERS};
+use messages::Committed;
 use router::Router;
-use supervisor::{Means, PoolSupervisor};
+use supervisor::{Inherited, Means, PoolSupervisor};
 use watcher::{Pulse, Watcher, WatcherLink};
 
 pub use supervisor::PoolSettings;
@@ -56,29 +59,123 @@ pub struct ActorSettings {
     pub drain: Duration,
 }
 
-/// Starts the actors, each group on an arbiter of its own, with an empty pool.
+/// Where the pool is kept, and what an earlier daemon left there.
+#[derive(Debug)]
+pub struct Keep {
+    /// The store, which nobody else writes.
+    pub store: Box<dyn Store>,
+    /// What it had at the start.
+    pub snapshot: Snapshot,
+    /// Whether something of the earlier daemon's processes may still be alive.
+    pub overlap_possible: bool,
+    /// Whether commits take time, so that a thread does them.
+    pub on_disk: bool,
+    /// How long ended tasks are kept, in microseconds.
+    pub retention_us: u64,
+    /// How much must be free on its file system, in units of 2^20 bytes.
+    pub min_free_mb: u64,
+}
+
+impl Keep {
+    /// A new pool that is kept in memory and gone when the daemon ends.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self {
+            store: Box::new(MemoryStore::new()),
+            snapshot: Snapshot::default(),
+            overlap_possible: false,
+            on_disk: false,
+            retention_us: u64::MAX,
+            min_free_mb: 0,
+        }
+    }
+}
+
+/// What was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The verbs of the pool.
+    pub pool: PoolHandle,
+    /// What writes the store, to be finished last; `None` when no thread does.
+    pub writer: Option<Writer>,
+    /// How many agents should live, as the store says.
+    pub target: usize,
+}
+
+/// Why the actors could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read a second time.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no thread for its writer.
+    #[error("cannot start the thread that writes the store")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Starts the actors, each group on an arbiter of its own, with the pool that the store has.
 ///
 /// Must be called within an actix system.
-#[must_use]
+///
+/// # Errors
+/// See [`StartError`].
 pub fn start(
     settings: ActorSettings,
+    keep: Keep,
     spawner: &SpawnerHandle,
     fatal: &Fatal,
     log: &Logger,
-) -> PoolHandle {
+) -> Result<Started, StartError> {
     let clock = Clock::start();
+    let Keep { store, snapshot, overlap_possible, on_disk, retention_us, min_free_mb } = keep;
+    let target = snapshot.target.unwrap_or(0);
+    let gauges = Arc::new(Gauges::new(min_free_mb));
+    gauges.set(&store.metrics()?);
+    let histories = (0..READERS).map(|_| store.history()).collect::<Result<Vec<_>, _>>()?;
+    let history = HistoryReader::start(histories);
     let component = |name: &'static str| log.new(o!("component" => name));
     let (routing, supervising, working) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
     let start_timeout = settings.worker.start_timeout;
 
-    let scheduler = Scheduler::new(settings.limits, settings.gates);
+    let mut effects = Vec::new();
+    let (limits, gates, now) = (settings.limits, settings.gates, clock.now());
+    let scheduler = Scheduler::load(limits, gates, snapshot, overlap_possible, now, &mut effects);
+    let agents = scheduler.agent_views();
+    let (ledger, writing) = if on_disk {
+        let (ledger, start) = Ledger::to_thread();
+        (ledger, Some((start, store)))
+    } else {
+        (Ledger::here(store), None)
+    };
     let events = EventLog::new(component("router"), clock);
     let pulse = Arc::new(Pulse::new(settings.patience.heartbeat_us));
-    let (its_spawner, crash_only) = (spawner.clone(), fatal.guard("router"));
-    let its_pulse = Arc::clone(&pulse);
+    let its_means = router::Means {
+        ledger,
+        gauges: Arc::clone(&gauges),
+        history: history.clone(),
+        clock,
+        pulse: Arc::clone(&pulse),
+        spawner: spawner.clone(),
+        events,
+        crash_only: fatal.guard("router"),
+    };
     let router = Router::start_in_arbiter(&routing.handle(), move |_ctx| {
-        Router::new(scheduler, clock, its_pulse, its_spawner, events, crash_only)
+        Router::new(scheduler, effects, its_means)
     });
+    let writer = writing.map(|(start, store)| {
+        let (its_router, alarm) = (router.clone(), fatal.clone());
+        start.start(WriterOptions {
+            store,
+            retention_us,
+            gauges: Arc::clone(&gauges),
+            wall_us: clock::wall_us,
+            on_committed: Box::new(move |turn| its_router.do_send(Committed(turn))),
+            on_failed: Box::new(move |error| alarm.raise(Loss::Store(error.chain()))),
+            crash_only: Box::new(fatal.guard("store")),
+            log: component("store"),
+        })
+    });
+    let writer = writer.transpose()?;
 
     let (its_router, crash_only) = (router.clone(), fatal.guard("watcher"));
     let (patience, its_log) = (settings.patience, component("watcher"));
@@ -94,19 +191,24 @@ pub fn start(
         spawner: spawner.clone(),
         arbiter: working.handle(),
         clock,
+        gauges: Arc::clone(&gauges),
         log: component("supervisor"),
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
+    let agents = agents.iter().map(|agent| (agent.id, agent.kind, agent.incarnation)).collect();
+    let inherited = Inherited { target, agents };
     let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |_ctx| {
-        PoolSupervisor::new(pool, means, crash_only)
+        PoolSupervisor::new(pool, inherited, means, crash_only)
     });
-    router.do_send(SupervisorStarted(supervisor.clone()));
-    PoolHandle {
+    let pool = PoolHandle {
         router,
         supervisor,
+        history,
+        gauges,
         call_timeout: settings.call_timeout,
         start_timeout,
         drain: settings.drain,
         log: component("pool"),
-    }
+    };
+    Ok(Started { pool, writer, target })
 }

@@ -1,10 +1,13 @@
 //! The Router: owns the scheduler, turns messages into its verbs and its effects into messages.
 //!
-//! A handler here is a few lines: an `if` about tasks belongs into the scheduler. Effects leave
-//! through [`Router::release`] alone.
+//! A handler here is a few lines: an `if` about tasks belongs into the scheduler. Effects and
+//! answers leave through the [`Outbox`] alone, when what caused them is durable.
 
 mod facts;
+mod keys;
+mod outbox;
 mod requests;
+mod retries;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::event_log::EventLog;
 use super::fatal::PanicGuard;
+use super::history::HistoryReader;
 use super::messages::{
     AgentLost, AgentRemoved, CancelRun, KillWorker, PoolShutDown, RestartAgent, RunTask, StopWorker,
 };
@@ -24,7 +28,11 @@ use super::waiters::Waiters;
 use super::watcher::Pulse;
 use super::worker_agent::WorkerAgent;
 use crate::domain::{AgentId, ContextIds, Effect, Incarnation, Jitter, Now, Scheduler};
+use crate::store::{Gauges, Ledger};
 use crate::worker::spawner::SpawnerHandle;
+use keys::Lookups;
+use outbox::{Answer, Held, Outbox};
+use retries::Retries;
 
 /// How many messages may wait before a sender does.
 const MAILBOX: usize = 4_096;
@@ -40,6 +48,11 @@ pub(super) struct Router {
     pulse: Arc<Pulse>,
     /// Filled and emptied within one turn; kept for its room.
     effects: Vec<Effect>,
+    outbox: Outbox,
+    gauges: Arc<Gauges>,
+    history: Addr<HistoryReader>,
+    keys: Lookups,
+    retries: Retries,
     workers: HashMap<AgentId, (Incarnation, Addr<WorkerAgent>)>,
     /// `None` only until the supervisor exists, which is before the first agent.
     supervisor: Option<Addr<PoolSupervisor>>,
@@ -51,21 +64,32 @@ pub(super) struct Router {
     _crash_only: PanicGuard,
 }
 
+/// What the Router works with.
+pub(super) struct Means {
+    pub(super) ledger: Ledger,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) history: Addr<HistoryReader>,
+    pub(super) clock: Clock,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) spawner: SpawnerHandle,
+    pub(super) events: EventLog,
+    pub(super) crash_only: PanicGuard,
+}
+
 impl Router {
-    /// A Router with an empty pool.
-    pub(super) fn new(
-        scheduler: Scheduler,
-        clock: Clock,
-        pulse: Arc<Pulse>,
-        spawner: SpawnerHandle,
-        events: EventLog,
-        crash_only: PanicGuard,
-    ) -> Self {
+    /// A Router of this scheduler, whose first effects are to be told.
+    pub(super) fn new(scheduler: Scheduler, effects: Vec<Effect>, means: Means) -> Self {
+        let Means { ledger, gauges, history, clock, pulse, spawner, events, crash_only } = means;
         Self {
             scheduler,
             clock,
             pulse,
-            effects: Vec::new(),
+            effects,
+            outbox: Outbox::new(ledger),
+            gauges,
+            history,
+            keys: Lookups::default(),
+            retries: Retries::default(),
             workers: HashMap::new(),
             supervisor: None,
             spawner,
@@ -76,7 +100,8 @@ impl Router {
         }
     }
 
-    /// One turn: a verb of the scheduler at one moment, then its effects.
+    /// One turn: a verb of the scheduler at one moment, then its changes and effects. The answer
+    /// is for the caller, when the changes are durable.
     fn turn<R>(
         &mut self,
         ctx: &mut Context<Self>,
@@ -84,19 +109,46 @@ impl Router {
     ) -> R {
         let now = self.clock.now();
         let answer = verb(&mut self.scheduler, now, &mut self.effects);
-        self.release();
+        self.release(now);
         self.arm_timer(now, ctx);
         answer
     }
 
-    /// Lets the effects of this turn leave, in order. The only way out of the Router: what must be
-    /// true before an effect may leave belongs here.
-    fn release(&mut self) {
+    /// A turn that somebody waits for.
+    fn answered_turn<R>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> R,
+    ) -> Answer<R> {
+        let answer = self.turn(ctx, verb);
+        self.outbox.answer(answer)
+    }
+
+    /// Hands over what the turn changed, and lets its effects leave when that is durable.
+    fn release(&mut self, now: Now) {
+        let changes = self.scheduler.take_changes(now);
+        if !changes.is_empty() {
+            self.outbox.hand_over(changes);
+        }
         let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            self.perform(effect);
+        if self.outbox.is_clear() {
+            for effect in effects.drain(..) {
+                self.perform(effect);
+            }
+        } else {
+            self.outbox.hold(effects.drain(..));
         }
         self.effects = effects;
+    }
+
+    /// Lets everything leave that waited for what is durable by now.
+    fn let_go(&mut self) {
+        while let Some(held) = self.outbox.next() {
+            match held {
+                Held::Effect(effect) => self.perform(effect),
+                Held::Letter(send) => send(),
+            }
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -139,6 +191,7 @@ impl Router {
             Effect::AgentSettled { agent } => self.waiters.settled(agent),
             Effect::FailedOver { agent, task_id } => self.waiters.failed_over(agent, task_id),
             Effect::TaskEnded { task_id } => self.waiters.task_ended(task_id),
+            Effect::TaskLeft { task_id } => self.task_left(task_id),
             Effect::PoolClosed(closed) => {
                 self.tell_supervisor(PoolShutDown);
                 self.waiters.pool_closed(closed);
@@ -197,6 +250,9 @@ impl Actor for Router {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        let now = self.clock.now();
+        self.release(now);
+        self.arm_timer(now, ctx);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::domain::{
     AgentId, AgentKind, Incarnation, LifeEnded, RETRY_AFTER_US, Refusal, RestartBudget,
     StatusReason, TaskTypes, Verdict,
 };
+use crate::store::Gauges;
 use crate::worker::spawner::SpawnerHandle;
 
 /// The supervisor's share of the configuration.
@@ -51,6 +52,8 @@ pub struct PoolSupervisor {
     clock: Clock,
     log: Logger,
     target: usize,
+    /// Whether the store has room for a larger pool.
+    gauges: Arc<Gauges>,
     agents: BTreeMap<AgentId, Supervised>,
     /// The pool is being shut down; runs may go on until then, in monotonic microseconds.
     closing: Option<u64>,
@@ -80,13 +83,32 @@ pub(super) struct Means {
     pub(super) spawner: SpawnerHandle,
     pub(super) arbiter: ArbiterHandle,
     pub(super) clock: Clock,
+    pub(super) gauges: Arc<Gauges>,
     pub(super) log: Logger,
 }
 
+/// The pool that an earlier daemon left.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    /// How many agents should live.
+    pub(super) target: usize,
+    /// The agents, each with its last life.
+    pub(super) agents: Vec<(AgentId, AgentKind, Incarnation)>,
+}
+
 impl PoolSupervisor {
-    /// A supervisor of an empty pool.
-    pub(super) fn new(settings: PoolSettings, means: Means, crash_only: PanicGuard) -> Self {
-        let Means { worker, router, watcher, spawner, arbiter, clock, log } = means;
+    /// A supervisor of this pool; the lives of its process agents begin when it starts.
+    pub(super) fn new(
+        settings: PoolSettings,
+        inherited: Inherited,
+        means: Means,
+        crash_only: PanicGuard,
+    ) -> Self {
+        let Means { worker, router, watcher, spawner, arbiter, clock, gauges, log } = means;
+        let agents = inherited.agents.into_iter().map(|(id, kind, incarnation)| {
+            (id, Supervised::new(kind, incarnation, kind != AgentKind::Process, &settings))
+        });
+        let agents = agents.collect();
         Self {
             settings,
             worker,
@@ -96,8 +118,9 @@ impl PoolSupervisor {
             arbiter,
             clock,
             log,
-            target: 0,
-            agents: BTreeMap::new(),
+            target: inherited.target,
+            gauges,
+            agents,
             closing: None,
             stopping: false,
             _crash_only: crash_only,
@@ -111,6 +134,9 @@ impl PoolSupervisor {
         if self.closing.is_some() {
             return Err(Refusal::PoolClosing);
         }
+        if self.gauges.is_full() {
+            return Err(Refusal::StoreFull { min_free_mb: self.gauges.min_free_mb() });
+        }
         Ok(())
     }
 
@@ -121,13 +147,11 @@ impl PoolSupervisor {
 
     fn add_agent(&mut self, kind: AgentKind, types: TaskTypes) -> AgentId {
         let id = AgentId::from_uuid(Uuid::new_v4());
-        let budget =
-            RestartBudget::new(self.settings.restarts_max, self.settings.restart_window_us);
         let incarnation = Incarnation::FIRST;
-        let supervised =
-            Supervised { kind, incarnation, budget, alive: true, leaving: false, restart: None };
+        let supervised = Supervised::new(kind, incarnation, true, &self.settings);
         self.agents.insert(id, supervised);
-        self.router.do_send(AgentAdded { id, kind, types, ids: fresh_ids() });
+        let target = self.target;
+        self.router.do_send(AgentAdded { id, kind, types, ids: fresh_ids(), target });
         if kind == AgentKind::Process {
             self.start_worker(id, incarnation);
         }
@@ -183,8 +207,33 @@ impl PoolSupervisor {
     }
 }
 
+impl Supervised {
+    const fn new(
+        kind: AgentKind,
+        incarnation: Incarnation,
+        alive: bool,
+        settings: &PoolSettings,
+    ) -> Self {
+        let budget = RestartBudget::new(settings.restarts_max, settings.restart_window_us);
+        Self { kind, incarnation, budget, alive, leaving: false, restart: None }
+    }
+}
+
 impl Actor for PoolSupervisor {
     type Context = Context<Self>;
+
+    /// The inherited agents live again, and what is missing of the target is made up for.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.router.do_send(SupervisorStarted(ctx.address()));
+        let asleep = self.agents.iter().filter(|(_, agent)| !agent.alive);
+        let asleep: Vec<_> = asleep.map(|(&id, _)| id).collect();
+        for id in asleep {
+            self.restart(id);
+        }
+        for _ in self.agents.len()..self.target {
+            self.add_agent(self.settings.kind, TaskTypes::ALL);
+        }
+    }
 }
 
 impl Handler<InitializePool> for PoolSupervisor {
@@ -243,7 +292,7 @@ impl Handler<RemoveAgent> for PoolSupervisor {
         if let Some(timer) = agent.restart.take() {
             ctx.cancel_future(timer);
         }
-        self.router.do_send(AgentDismissed { id, drain_us });
+        self.router.do_send(AgentDismissed { id, drain_us, target: self.target });
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ use crate::config::{self, Config, Sources};
 
 /// A part of the daemon panicked (EX_SOFTWARE).
 const EXIT_CRASHED: u8 = 70;
+/// The store cannot be used, or failed (EX_IOERR).
+const EXIT_STORE: u8 = 74;
 /// The configuration is not usable (EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
 
@@ -50,6 +52,9 @@ pub(super) fn serve(arguments: Arguments) -> ExitCode {
     match app::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ AppError::Crashed(_)) => complain(&error, EXIT_CRASHED),
+        Err(error @ (AppError::Store(_) | AppError::StoreFailed(_))) => {
+            complain(&error, EXIT_STORE)
+        }
         Err(error) => complain(&error, 1),
     }
 }

@@ -1,12 +1,14 @@
 //! The keys: their ranges, their defaults, and what must fit together.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
 use super::layers::Settings;
 use super::reader::Reader;
+use super::span;
 use super::worker::{resolve, task_timeout, worker};
 use super::{
     Config, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, Sources, StoreConfig,
@@ -17,19 +19,24 @@ use crate::domain::{PerType, TaskType};
 pub(super) const DAY_S: f64 = 86_400.0;
 pub(super) const HOUR_S: f64 = 3_600.0;
 
+/// How long an ended task may be kept.
+const RETENTION: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400);
+
 /// Turns settings into the configuration, or says what is wrong.
 pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, ConfigError> {
     let defaults = Config::default();
     let mut reader = Reader::new(settings);
+    let state_dir = resolve(&state_dir(sources, defaults.state_dir))?;
     let config = Config {
         http: http(&mut reader, defaults.http)?,
         pool: pool(&mut reader, defaults.pool)?,
         queue: queue(&mut reader, defaults.queue)?,
         worker: worker(&mut reader, defaults.worker)?,
-        store: store(&mut reader, defaults.store)?,
+        store: store(&mut reader, defaults.store, &state_dir)?,
         log: log(&mut reader, defaults.log)?,
         types: types(&mut reader)?,
-        state_dir: resolve(&state_dir(sources, defaults.state_dir))?,
+        state_dir,
     };
     reader.finish()?;
     Ok(config)
@@ -126,10 +133,43 @@ fn queue(reader: &mut Reader, default: QueueConfig) -> Result<QueueConfig, Confi
     Ok(queue)
 }
 
-fn store(reader: &mut Reader, default: StoreConfig) -> Result<StoreConfig, ConfigError> {
-    let memory = |text: &str| (text == StoreConfig::MEMORY).then(|| text.to_owned());
-    let allowed = "\":memory:\" (this version keeps tasks in memory, a store on disk comes later)";
-    Ok(StoreConfig { path: reader.text("store.path", allowed, memory, default.path)? })
+fn store(
+    reader: &mut Reader,
+    default: StoreConfig,
+    state_dir: &Path,
+) -> Result<StoreConfig, ConfigError> {
+    let path = |text: &str| is_store_path(text, state_dir).then(|| text.to_owned());
+    let retention = |text: &str| span::parse(text).filter(|span| RETENTION.contains(span));
+    Ok(StoreConfig {
+        path: reader.text(
+            "store.path",
+            "\":memory:\" or a file, relative to the state directory, that is neither \"lock\" \
+             nor in \"agents\" there, without \"..\"",
+            path,
+            default.path,
+        )?,
+        retention: reader.text(
+            "store.retention",
+            "a time such as \"90s\", \"15m\", \"12h\" or \"7d\" between 1m and 3650d",
+            retention,
+            default.retention,
+        )?,
+        min_free_mb: reader.integer("store.min_free_mb", 0..=1 << 20, default.min_free_mb)?,
+    })
+}
+
+/// A file of its own. Anything else that begins with ":" is a ":memory:" with a slip in it, and the
+/// daemon empties its "agents" at every start.
+fn is_store_path(text: &str, state_dir: &Path) -> bool {
+    let file = state_dir.join(text);
+    let is_taken = file == state_dir.join("lock") || file.starts_with(state_dir.join("agents"));
+    let is_dir = text.is_empty() || text.ends_with('/') || state_dir.starts_with(&file);
+    let is_plain = !text.contains('\0') && Path::new(text).components().all(is_down);
+    text == StoreConfig::MEMORY || (is_plain && !is_dir && !is_taken && !text.starts_with(':'))
+}
+
+const fn is_down(component: Component<'_>) -> bool {
+    !matches!(component, Component::ParentDir)
 }
 
 fn log(reader: &mut Reader, default: LogConfig) -> Result<LogConfig, ConfigError> {

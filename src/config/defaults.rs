@@ -56,7 +56,11 @@ impl Default for Config {
                 cancel_grace: Duration::from_secs(5),
             },
             types: PerType::default(),
-            store: StoreConfig { path: StoreConfig::MEMORY.to_owned() },
+            store: StoreConfig {
+                path: "daedalus.db".to_owned(),
+                retention: Duration::from_secs(7 * 24 * 3600),
+                min_free_mb: 64,
+            },
             log: LogConfig { level: Level::Info, format: LogFormat::Json },
             state_dir: PathBuf::from(".daedalus"),
         }

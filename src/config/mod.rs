@@ -10,6 +10,7 @@ mod error;
 mod layers;
 mod reader;
 mod render;
+mod span;
 #[cfg(test)]
 mod tests;
 mod values;

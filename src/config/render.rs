@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::{
     Config, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig, WorkerConfig,
+    span,
 };
 use crate::domain::TaskType;
 
@@ -51,8 +52,13 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
             sections.push((format!("types.{kind}"), vec![("timeout_s", seconds(timeout))]));
         }
     }
-    let StoreConfig { path } = store;
-    sections.push(("store".to_owned(), vec![("path", text(path))]));
+    let StoreConfig { path, retention, min_free_mb } = store;
+    let store = vec![
+        ("path", text(path)),
+        ("retention", text(&span::show(*retention))),
+        ("min_free_mb", Value::Integer(i64::try_from(*min_free_mb).unwrap_or(i64::MAX))),
+    ];
+    sections.push(("store".to_owned(), store));
     let LogConfig { level, format } = *log;
     let log = vec![("level", text(LogConfig::level_name(level))), ("format", text(format.name()))];
     sections.push(("log".to_owned(), log));

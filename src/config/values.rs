@@ -28,9 +28,19 @@ pub struct Config {
     /// What is logged, and how.
     pub log: LogConfig,
     /// Where the daemon keeps its own files, absolute after [`load`](super::load): the agents' work
-    /// directories. No key of the file: `--state-dir`, else `DAEDALUS_STATE_DIR`, else the first
-    /// path in the service manager's `STATE_DIRECTORY`.
+    /// directories, and the store unless its path leads elsewhere. No key of the file:
+    /// `--state-dir`, else `DAEDALUS_STATE_DIR`, else the first path in the service manager's
+    /// `STATE_DIRECTORY`.
     pub state_dir: PathBuf,
+}
+
+impl Config {
+    /// The file of the store, absolute after [`load`](super::load); `None` when nothing is kept.
+    #[must_use]
+    pub fn store_path(&self) -> Option<PathBuf> {
+        let is_file = self.store.path != StoreConfig::MEMORY;
+        is_file.then(|| self.state_dir.join(&self.store.path))
+    }
 }
 
 /// Section `[http]`.
@@ -146,13 +156,24 @@ pub struct TypeConfig {
 /// Section `[store]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// Only [`StoreConfig::MEMORY`] today.
+    /// A file, relative to the state directory, or [`StoreConfig::MEMORY`]. See
+    /// [`Config::store_path`].
     pub path: String,
+    /// How long an ended task is kept.
+    pub retention: Duration,
+    /// How much of the store's file system stays free of new tasks.
+    pub min_free_mb: u64,
 }
 
 impl StoreConfig {
     /// The path that means: in memory, gone when the daemon ends.
     pub const MEMORY: &'static str = ":memory:";
+
+    /// [`Self::min_free_mb`] in bytes.
+    #[must_use]
+    pub const fn min_free_bytes(&self) -> u64 {
+        self.min_free_mb << 20
+    }
 }
 
 /// Section `[log]`.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::change::Lesson;
 use super::task_type::{PerType, TaskType};
 
 /// The latencies of the last successful completions of one agent, per task type.
@@ -12,19 +13,30 @@ pub(super) struct Affinity {
 
 #[derive(Debug, Default)]
 struct Window {
+    /// How many successes there ever were.
+    count: u64,
     latencies_us: VecDeque<u64>,
     sum_us: u64,
 }
 
 impl Affinity {
-    /// Learns from one success; of more than `window` the oldest is forgotten.
-    pub(super) fn learn(&mut self, kind: TaskType, latency_us: u64, window: usize) {
+    /// Learns from one success; of more than `window` the oldest is forgotten. Returns the number
+    /// of this success, from 0.
+    pub(super) fn learn(&mut self, kind: TaskType, latency_us: u64, window: usize) -> u64 {
         let learned = &mut self.windows[kind.index()];
         while learned.latencies_us.len() >= window {
             learned.sum_us -= learned.latencies_us.pop_front().unwrap_or_default();
         }
         learned.latencies_us.push_back(latency_us);
         learned.sum_us += latency_us;
+        learned.count += 1;
+        learned.count - 1
+    }
+
+    /// Learns again what an earlier daemon learned; the next success has the number after it.
+    pub(super) fn relearn(&mut self, lesson: &Lesson, window: usize) {
+        self.windows[lesson.kind.index()].count = lesson.number;
+        self.learn(lesson.kind, lesson.latency_us, window);
     }
 
     /// The mean latency in nanoseconds (finer than what it is made of, so that a rounded mean

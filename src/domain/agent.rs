@@ -31,6 +31,15 @@ impl AgentKind {
             Self::External { .. } => "external",
         }
     }
+
+    /// How long its lease lasts, in microseconds, if it has one.
+    #[must_use]
+    pub const fn lease_us(self) -> Option<u64> {
+        match self {
+            Self::Process => None,
+            Self::External { lease_us } => lease_us,
+        }
+    }
 }
 
 /// What a client sees of an agent's state.
@@ -167,6 +176,16 @@ pub(super) struct Run {
     pub grace_us: Option<u64>,
 }
 
+impl Run {
+    /// Whether a later daemon must know of it beyond what its task says: an external agent may
+    /// still be at a task that was cancelled.
+    #[must_use]
+    pub(super) fn is_remembered(&self, of: AgentKind) -> bool {
+        let is_external = matches!(of, AgentKind::External { .. });
+        is_external && self.ending == Some(Ending::Cancelled)
+    }
+}
+
 /// The end of one life of a process agent, as far as it is known. The life is over when both the
 /// actor and the process tree are gone: the actor may still hold an answer that the process wrote
 /// before it died.
@@ -265,6 +284,8 @@ pub struct ProcessFacts {
     pub pid: u32,
     /// Its launcher.
     pub launcher_pid: u32,
+    /// When the launcher began, in clock ticks since the boot.
+    pub launcher_start_ticks: u64,
     /// The directory that only it writes to.
     pub workdir: String,
 }

@@ -134,6 +134,11 @@ pub enum Effect {
         /// Which.
         task_id: TaskId,
     },
+    /// The run of a task that was cancelled is over, and the task is the store's alone.
+    TaskLeft {
+        /// Which.
+        task_id: TaskId,
+    },
     /// The last agent of a pool that is shut down is gone.
     PoolClosed(PoolClosed),
     /// The daemon drains, and no process agent works any more.
@@ -212,6 +217,13 @@ pub enum Event {
         trace: TraceId,
         /// Why.
         reason: &'static str,
+    },
+    /// A task that failed or was cancelled waits again, because somebody said so.
+    TaskRetried {
+        /// Which.
+        task_id: TaskId,
+        /// Its trace.
+        trace: TraceId,
     },
     /// A task was given to an agent.
     TaskAssigned {

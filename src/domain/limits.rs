@@ -14,7 +14,7 @@ pub const MAX_QUEUE_DEPTH: usize = 100;
 pub const MAX_ATTEMPTS: u32 = 3;
 /// From submit to start; past it a counter grows.
 pub const ASSIGNMENT_LATENCY_TARGET_MS: u64 = 500;
-/// How many ended tasks stay in memory.
+/// How many ended tasks a pool without a store on disk remembers.
 pub const ENDED_TASKS_KEPT: usize = 10_000;
 /// How far a queue position is counted; behind it a task only knows that it is far behind.
 pub const EXACT_POSITIONS: usize = 1_000;
@@ -40,8 +40,6 @@ pub struct Limits {
     pub cancel_grace_us: u64,
     /// The time-out of a task that brings none, per type.
     pub timeout_us: PerType<u64>,
-    /// How many ended tasks stay in memory.
-    pub ended_kept: usize,
 }
 
 impl Limits {
@@ -64,7 +62,6 @@ impl Default for Limits {
             assignment_latency_target_us: ASSIGNMENT_LATENCY_TARGET_MS * 1_000,
             cancel_grace_us: 5 * SECOND_US,
             timeout_us: [3_600 * SECOND_US; _],
-            ended_kept: ENDED_TASKS_KEPT,
         }
     }
 }

@@ -19,6 +19,12 @@ impl Now {
     pub const fn since(self, mono_us: u64) -> u64 {
         self.mono_us.saturating_sub(mono_us)
     }
+
+    /// The time of day at `mono_us` of the same clock, as it looks from here.
+    #[must_use]
+    pub const fn wall_of(self, mono_us: u64) -> u64 {
+        (self.wall_us + mono_us).saturating_sub(self.mono_us)
+    }
 }
 
 /// Of a moment its time of day is stored.

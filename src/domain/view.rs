@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::agent::{AgentStats, AgentStatus, ProcessFacts, StatusReason};
+use super::agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
 use super::attempt::AttemptRecord;
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 use super::json::Json;
@@ -159,8 +159,8 @@ impl Task {
 pub struct AgentView {
     /// Its id.
     pub id: AgentId,
-    /// `process` or `external`.
-    pub kind: &'static str,
+    /// What stands behind it.
+    pub kind: AgentKind,
     /// Its present life.
     pub incarnation: Incarnation,
     /// What belongs to that life alone.
@@ -173,8 +173,6 @@ pub struct AgentView {
     pub run: Option<(TaskId, Attempt)>,
     /// What it takes.
     pub types: TaskTypes,
-    /// How long its lease lasts, in microseconds.
-    pub lease_us: Option<u64>,
     /// Its process.
     pub process: Option<ProcessFacts>,
     /// What it did so far.

@@ -106,11 +106,11 @@ impl<'a> From<&'a AgentReport> for AgentShown<'a> {
                 status_reason: reason.map(|&(reason, _)| reason),
                 status_detail: detail.filter(|detail| !detail.is_empty()),
                 current_task_id: view.run.map(|(task, _)| task),
-                kind: view.kind,
+                kind: view.kind.name(),
                 incarnation: view.incarnation,
                 pid: view.process.as_ref().map(|process| process.pid),
                 task_types: Types(view.types),
-                lease_s: view.lease_us.map(answer::seconds),
+                lease_s: view.kind.lease_us().map(answer::seconds),
             },
             health: Health {
                 memory_usage: process.map(|process| process.memory_usage),

@@ -326,7 +326,9 @@ impl From<CallError> for Problem {
         match error {
             CallError::Refused(refusal) => refusal.into(),
             CallError::NoAnswer(_) => Self::new(Code::NoAnswer, error.to_string()),
-            CallError::Down => Self::new(Code::Unavailable, error.to_string()),
+            CallError::StoreUnreadable(_) | CallError::Down => {
+                Self::new(Code::Unavailable, error.to_string())
+            }
         }
     }
 }

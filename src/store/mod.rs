@@ -1,10 +1,12 @@
 //! Where tasks outlive the daemon: the store in our own words, its SQLite form, and the one
 //! thread that writes it.
 
+mod gauges;
 mod memory;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -15,8 +17,10 @@ use crate::domain::{
     Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
 };
 
+pub use gauges::Gauges;
 pub use memory::{MemoryHistory, MemoryStore};
 pub use sqlite::{SqliteHistory, SqliteStore};
+pub use writer::{Handed, Ledger, Writer, WriterOptions, WriterStart};
 
 /// How many tasks a page looks at, at most.
 const LOOKED_AT_MOST: usize = 5_000;
@@ -40,13 +44,6 @@ pub trait Store: Debug + Send {
     /// acknowledged, nothing tried again; the next start finds the truth.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
 
-    /// Forgets tasks that ended before `before_us` (a time of day in microseconds): one small
-    /// step, that no request feels.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
-
     /// Tidies up, which takes longer than a commit: for when nothing else is to be done. Costs
     /// nothing when there is nothing to tidy.
     ///
@@ -55,6 +52,13 @@ pub trait Store: Debug + Send {
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// Forgets tasks that ended before `before_us` (a time of day in microseconds): one small
+    /// step, that no request feels.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
 
     /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
     ///
@@ -131,5 +135,17 @@ impl StoreError {
 
     const fn plain(what: String) -> Self {
         Self { what, cause: None }
+    }
+
+    /// The error and its causes, on one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     }
 }

@@ -11,6 +11,7 @@ pub mod environment;
 pub mod exit;
 pub mod frames;
 pub mod launcher;
+pub mod leftovers;
 pub mod proc;
 pub mod protocol;
 pub mod spawner;

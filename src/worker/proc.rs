@@ -22,15 +22,22 @@ pub fn children(pid: u32) -> Vec<u32> {
 /// that is an error and not the answer "none".
 pub fn children_by_parent(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(candidate) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+    for candidate in everyone()? {
         if let Some(stat) = Stat::try_read(candidate)?.filter(|stat| stat.parent == pid) {
             found.push((stat.started_ticks, candidate));
         }
     }
     found.sort_unstable();
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
+}
+
+/// Every process of this machine that is shown to this one, in the order of their numbers.
+pub(super) fn everyone() -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(found)
 }
 
 /// The worker of the launcher `launcher`: its oldest child. It is always there while the worker
@@ -119,6 +126,38 @@ pub fn environment_names(pid: u32) -> io::Result<Vec<String>> {
         .collect())
 }
 
+/// Whether `pid`, of which `stat` was read, was given `entry` (`NAME=value`) in its environment. It
+/// was not when that is not for us to read; a lack of file descriptors, for one, is an error and
+/// not the answer "no".
+pub(super) fn was_given(pid: u32, stat: &Stat, entry: &[u8]) -> io::Result<bool> {
+    let has = |environment: &[u8]| environment.split(|byte| *byte == 0).any(|one| one == entry);
+    if !matches!(stat.state, 'Z' | 'X') {
+        let environment = readable(fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
+        return Ok(has(&environment));
+    }
+    // The first thread of a process may end before the others, and takes that view along.
+    for thread in readable(fs::read_dir(format!("/proc/{pid}/task")))?.into_iter().flatten() {
+        let Some(thread) = readable(thread)? else { continue };
+        let environment = readable(fs::read(thread.path().join("environ")))?.unwrap_or_default();
+        if has(&environment) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `None` for what is gone or none of our business.
+fn readable<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    use rustix::io::Errno;
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
+            Some(_) | None => Ok(None),
+        },
+    }
+}
+
 /// The directory in which `pid` works.
 pub fn workdir(pid: u32) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/cwd"))
@@ -139,7 +178,7 @@ pub fn total_memory_bytes() -> io::Result<u64> {
 /// Whether `pid` is a process that can still act: it exists and did not end.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    Stat::read(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+    Stat::read(pid).is_some_and(|stat| !stat.is_over())
 }
 
 /// `None` when the kernel was built without these files.
@@ -165,21 +204,29 @@ fn from_ticks(ticks: u64) -> Duration {
 }
 
 /// The fields of `/proc/PID/stat` that are used here.
-struct Stat {
-    state: char,
-    parent: u32,
+pub(super) struct Stat {
+    pub(super) state: char,
+    pub(super) parent: u32,
+    pub(super) group: u32,
     cpu_ticks: u64,
     reaped_cpu_ticks: u64,
-    started_ticks: u64,
+    threads: u64,
+    pub(super) started_ticks: u64,
 }
 
 impl Stat {
+    /// Whether nothing of it runs any more. The state is that of its first thread alone, which may
+    /// end before the others.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
+
     fn read(pid: u32) -> Option<Self> {
         Self::try_read(pid).ok().flatten()
     }
 
     /// `None` when there is no such process, an error when that cannot be told.
-    fn try_read(pid: u32) -> io::Result<Option<Self>> {
+    pub(super) fn try_read(pid: u32) -> io::Result<Option<Self>> {
         let gone = |error: &io::Error| {
             let ended_meanwhile = rustix::io::Errno::SRCH.raw_os_error();
             error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ended_meanwhile)
@@ -201,8 +248,10 @@ impl Stat {
         Some(Self {
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             cpu_ticks: number(14)? + number(15)?,
             reaped_cpu_ticks: number(16)? + number(17)?,
+            threads: number(20)?,
             started_ticks: number(22)?,
         })
     }
@@ -218,6 +267,7 @@ mod tests {
         let stat = Stat::parse(line).expect("a well-formed line");
         assert_eq!((stat.state, stat.parent, stat.started_ticks), ('S', 41, 99));
         assert_eq!((stat.cpu_ticks, stat.reaped_cpu_ticks), (23, 27));
+        assert_eq!((stat.group, stat.threads), (7, 1));
         assert!(Stat::parse(b"").is_none());
         assert!(Stat::parse(b"7 (x").is_none());
         assert!(Stat::parse(b"7 (x) S 1").is_none());

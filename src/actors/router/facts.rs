@@ -18,8 +18,9 @@ impl Handler<AgentAdded> for Router {
     type Result = ();
 
     fn handle(&mut self, message: AgentAdded, ctx: &mut Context<Self>) {
-        let AgentAdded { id, kind, types, ids } = message;
+        let AgentAdded { id, kind, types, ids, target } = message;
         self.turn(ctx, |scheduler, now, effects| {
+            scheduler.set_target(target);
             scheduler.add_agent(id, kind, types, ids, now, effects);
         });
     }
@@ -64,8 +65,10 @@ impl Handler<AgentGivenUp> for Router {
 impl Handler<AgentDismissed> for Router {
     type Result = ();
 
-    fn handle(&mut self, AgentDismissed { id, drain_us }: AgentDismissed, ctx: &mut Context<Self>) {
+    fn handle(&mut self, message: AgentDismissed, ctx: &mut Context<Self>) {
+        let AgentDismissed { id, drain_us, target } = message;
         self.turn(ctx, |scheduler, now, effects| {
+            scheduler.set_target(target);
             // One that is gone already is what was wanted.
             let _gone_already = scheduler.remove_agent(id, drain_us, now, effects);
         });
@@ -78,6 +81,7 @@ impl Handler<PoolDismissed> for Router {
     fn handle(&mut self, message: PoolDismissed, ctx: &mut Context<Self>) {
         let PoolDismissed { drain_us, discard } = message;
         self.turn(ctx, |scheduler, now, effects| {
+            scheduler.set_target(0);
             scheduler.close_pool(drain_us, discard, now, effects);
         });
     }
@@ -156,6 +160,15 @@ impl Handler<PollClosed> for Router {
 
     fn handle(&mut self, PollClosed(id): PollClosed, ctx: &mut Context<Self>) {
         self.turn(ctx, |scheduler, now, _effects| scheduler.call_closed(id, now));
+    }
+}
+
+impl Handler<Committed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Committed(turn): Committed, _ctx: &mut Context<Self>) {
+        self.outbox.durable(turn);
+        self.let_go();
     }
 }
 

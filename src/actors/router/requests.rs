@@ -2,30 +2,51 @@
 
 use actix::{Addr, AsyncContext, Context, Handler, MessageResult};
 
-use super::{Router, fresh_ids, jitter};
+use super::{Answer, Router, fresh_ids, jitter};
 use crate::actors::messages::*;
 use crate::actors::worker_agent::WorkerAgent;
 use crate::domain::{
-    Accepted, AgentView, Failing, Heartbeat, Refusal, Report, TaskId, TaskStatus, TaskView,
+    Accepted, AgentView, Failing, Heartbeat, Refusal, Report, TaskId, TaskSpec, TaskStatus,
+    TaskSummary, TaskView,
 };
 
+impl Router {
+    /// A submit, refused early while the disk is nearly full.
+    pub(super) fn submit_task(
+        &mut self,
+        id: TaskId,
+        spec: TaskSpec,
+        ctx: &mut Context<Self>,
+    ) -> Result<Accepted, Refusal> {
+        self.look_at_the_disk();
+        self.turn(ctx, |scheduler, now, effects| scheduler.submit(id, spec, now, effects))
+    }
+
+    /// Tells the scheduler whether the store has room for what is new.
+    pub(super) fn look_at_the_disk(&mut self) {
+        let full = self.gauges.is_full().then(|| self.gauges.min_free_mb());
+        self.scheduler.set_store_full(full);
+    }
+}
+
 impl Handler<SubmitTask> for Router {
-    type Result = Result<Accepted, Refusal>;
+    type Result = Answer<Result<Accepted, Refusal>>;
 
     fn handle(
         &mut self,
         SubmitTask { id, spec }: SubmitTask,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        self.turn(ctx, |scheduler, now, effects| scheduler.submit(id, spec, now, effects))
+        let accepted = self.submit_task(id, spec, ctx);
+        self.outbox.answer(accepted)
     }
 }
 
 impl Handler<GetTask> for Router {
-    type Result = Result<TaskView, Refusal>;
+    type Result = Answer<Result<TaskView, Refusal>>;
 
     fn handle(&mut self, GetTask(id): GetTask, _ctx: &mut Context<Self>) -> Self::Result {
-        self.scheduler.task(id)
+        self.outbox.answer(self.scheduler.task(id, self.clock.now()))
     }
 }
 
@@ -39,101 +60,116 @@ impl Handler<AwaitTaskEnd> for Router {
     }
 }
 
-impl Handler<ListTasks> for Router {
-    type Result = MessageResult<ListTasks>;
+impl Handler<Settle> for Router {
+    type Result = Answer<()>;
 
-    fn handle(&mut self, ListTasks(query): ListTasks, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.scheduler.list(&query))
+    fn handle(&mut self, _: Settle, _ctx: &mut Context<Self>) -> Self::Result {
+        self.outbox.answer(())
+    }
+}
+
+impl Handler<GetSummaries> for Router {
+    type Result = Answer<Vec<TaskSummary>>;
+
+    fn handle(&mut self, GetSummaries(ids): GetSummaries, _: &mut Context<Self>) -> Self::Result {
+        self.outbox.answer(self.scheduler.summaries(&ids, self.clock.now()))
     }
 }
 
 impl Handler<CompleteTask> for Router {
-    type Result = Result<TaskStatus, Refusal>;
+    type Result = Answer<Result<TaskStatus, Refusal>>;
 
     fn handle(&mut self, message: CompleteTask, ctx: &mut Context<Self>) -> Self::Result {
         let CompleteTask { id, attempt, report } = message;
         let jitter = jitter_for(&report);
-        self.turn(ctx, |scheduler, now, effects| {
+        self.answered_turn(ctx, |scheduler, now, effects| {
             scheduler.complete(id, attempt, report, now, jitter, effects)
         })
     }
 }
 
 impl Handler<CancelTask> for Router {
-    type Result = Result<TaskStatus, Refusal>;
+    type Result = Answer<Result<TaskStatus, Refusal>>;
 
     fn handle(&mut self, CancelTask(id): CancelTask, ctx: &mut Context<Self>) -> Self::Result {
-        self.turn(ctx, |scheduler, now, effects| scheduler.cancel(id, now, effects))
+        self.answered_turn(ctx, |scheduler, now, effects| scheduler.cancel(id, now, effects))
     }
 }
 
 impl Handler<ListAgents> for Router {
-    type Result = MessageResult<ListAgents>;
+    type Result = Answer<Vec<AgentView>>;
 
     fn handle(&mut self, _: ListAgents, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.scheduler.agent_views())
+        self.outbox.answer(self.scheduler.agent_views())
     }
 }
 
 impl Handler<GetAgent> for Router {
-    type Result = Result<AgentView, Refusal>;
+    type Result = Answer<Result<AgentView, Refusal>>;
 
     fn handle(&mut self, GetAgent(id): GetAgent, _ctx: &mut Context<Self>) -> Self::Result {
-        self.scheduler.agent_view(id)
+        self.outbox.answer(self.scheduler.agent_view(id))
     }
 }
 
 impl Handler<FailAgent> for Router {
-    type Result = Result<Failing, Refusal>;
+    type Result = Answer<Result<Failing, Refusal>>;
 
     fn handle(&mut self, message: FailAgent, ctx: &mut Context<Self>) -> Self::Result {
         let FailAgent { id, reason, failed_over } = message;
         let failing = self
-            .turn(ctx, |scheduler, now, effects| scheduler.fail_agent(id, &reason, now, effects))?;
-        if failing == Failing::Underway {
+            .turn(ctx, |scheduler, now, effects| scheduler.fail_agent(id, &reason, now, effects));
+        if failing == Ok(Failing::Underway) {
             self.waiters.await_failed_over(id, failed_over);
         }
-        Ok(failing)
+        self.outbox.answer(failing)
     }
 }
 
-impl Handler<AfterFailure> for Router {
-    type Result = MessageResult<AfterFailure>;
+impl Handler<GetStatus> for Router {
+    type Result = Answer<Option<TaskStatus>>;
 
-    fn handle(&mut self, AfterFailure(id): AfterFailure, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.scheduler.after_failure(id))
+    fn handle(&mut self, GetStatus(id): GetStatus, _ctx: &mut Context<Self>) -> Self::Result {
+        self.outbox.answer(self.scheduler.status_here(id))
     }
 }
 
 impl Handler<RecoverAgent> for Router {
-    type Result = Result<(), Refusal>;
+    type Result = Answer<Result<(), Refusal>>;
 
     fn handle(&mut self, RecoverAgent(id): RecoverAgent, ctx: &mut Context<Self>) -> Self::Result {
-        self.turn(ctx, |scheduler, now, effects| {
+        self.answered_turn(ctx, |scheduler, now, effects| {
             scheduler.recover_agent(id, fresh_ids(), now, effects)
         })
     }
 }
 
 impl Handler<AwaitSettled> for Router {
-    type Result = ();
+    type Result = Answer<()>;
 
-    fn handle(&mut self, AwaitSettled { ids, settled }: AwaitSettled, _ctx: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        AwaitSettled { ids, settled }: AwaitSettled,
+        _ctx: &mut Context<Self>,
+    ) -> Self::Result {
         let unsettled = |view: AgentView| view.reason.is_some_and(|(why, _)| !why.is_settled());
         let waits = |id: &_| self.scheduler.agent_view(*id).is_ok_and(unsettled);
         let ids = ids.into_iter().filter(waits).collect();
         self.waiters.await_settled(ids, settled);
+        self.outbox.answer(())
     }
 }
 
 impl Handler<AwaitRemoved> for Router {
-    type Result = Result<Option<TaskId>, Refusal>;
+    type Result = Answer<Result<Option<TaskId>, Refusal>>;
 
     fn handle(&mut self, message: AwaitRemoved, _ctx: &mut Context<Self>) -> Self::Result {
         let AwaitRemoved { id, removed } = message;
-        let view = self.scheduler.agent_view(id)?;
-        self.waiters.await_removed(id, removed);
-        Ok(view.run.map(|(task_id, _)| task_id))
+        let view = self.scheduler.agent_view(id);
+        if view.is_ok() {
+            self.waiters.await_removed(id, removed);
+        }
+        self.outbox.answer(view.map(|view| view.run.map(|(task_id, _)| task_id)))
     }
 }
 
@@ -146,30 +182,32 @@ impl Handler<AwaitPoolClosed> for Router {
 }
 
 impl Handler<BeatHeart> for Router {
-    type Result = Result<Heartbeat, Refusal>;
+    type Result = Answer<Result<Heartbeat, Refusal>>;
 
     fn handle(&mut self, message: BeatHeart, ctx: &mut Context<Self>) -> Self::Result {
         let BeatHeart { id, incarnation } = message;
-        self.turn(ctx, |scheduler, now, effects| {
+        self.answered_turn(ctx, |scheduler, now, effects| {
             scheduler.heartbeat(id, incarnation, fresh_ids(), now, effects)
         })
     }
 }
 
 impl Handler<FetchAssignment> for Router {
-    type Result = Result<Fetched, Refusal>;
+    type Result = Answer<Result<Fetched, Refusal>>;
 
     fn handle(&mut self, message: FetchAssignment, ctx: &mut Context<Self>) -> Self::Result {
         let FetchAssignment { id, incarnation, wait } = message;
-        let (incarnation, assignment) = self.turn(ctx, |scheduler, now, effects| {
+        let fetched = self.turn(ctx, |scheduler, now, effects| {
             scheduler.fetch(id, incarnation, fresh_ids(), now, effects)
-        })?;
-        let news = (assignment.is_none() && wait).then(|| {
-            let woken = self.waiters.open_poll(id);
-            self.scheduler.call_opened(id);
-            PollTicket { agent: id, woken, router: ctx.address().recipient() }
         });
-        Ok(Fetched { incarnation, assignment, news })
+        self.outbox.answer(fetched.map(|(incarnation, assignment)| {
+            let news = (assignment.is_none() && wait).then(|| {
+                let woken = self.waiters.open_poll(id);
+                self.scheduler.call_opened(id);
+                PollTicket { agent: id, woken, router: ctx.address().recipient() }
+            });
+            Fetched { incarnation, assignment, news }
+        }))
     }
 }
 

@@ -107,7 +107,12 @@ impl WorkerAgent {
         let (id, incarnation, launcher_pid) = (self.id, self.incarnation, self.launcher_pid);
         // What the launcher's children are, not what the worker says it is.
         let pid = proc::worker_of(launcher_pid).unwrap_or(0);
-        let process = ProcessFacts { pid, launcher_pid, workdir: self.workdir() };
+        let process = ProcessFacts {
+            pid,
+            launcher_pid,
+            launcher_start_ticks: proc::start_ticks(launcher_pid).unwrap_or(0),
+            workdir: self.workdir(),
+        };
         let vital = self.vital.clone();
         self.watcher.addr.do_send(Watch { id, incarnation, launcher_pid, vital });
         self.router.do_send(AgentReady { id, incarnation, process });

@@ -89,6 +89,27 @@ fn the_state_directory_comes_from_the_flag_then_our_variable_then_the_service_ma
 }
 
 #[test]
+fn the_store_is_found_from_the_state_directory() {
+    let of = |path: &str| {
+        let env = [("DAEDALUS_STATE_DIR", "state"), ("DAEDALUS_STORE__PATH", path)];
+        load_text("[store]\npath = \"other.db\"\n", &env).unwrap().store_path()
+    };
+    assert_eq!(of("a/tasks.db"), Some(absolute("state/a/tasks.db").unwrap()));
+    assert_eq!(of("/srv/tasks.db"), Some(PathBuf::from("/srv/tasks.db")));
+    assert_eq!(of(":memory:"), None);
+    let default = load_text("", &[("DAEDALUS_STATE_DIR", "/srv")]).unwrap();
+    assert_eq!(default.store_path(), Some(PathBuf::from("/srv/daedalus.db")));
+}
+
+#[test]
+fn a_retention_has_a_unit_of_time() {
+    let env = [("DAEDALUS_STORE__RETENTION", "36h"), ("DAEDALUS_STORE__MIN_FREE_MB", "1")];
+    let store = load_text("", &env).unwrap().store;
+    assert_eq!(store.retention, Duration::from_secs(36 * 3600));
+    assert_eq!((store.min_free_mb, store.min_free_bytes()), (1, 1 << 20));
+}
+
+#[test]
 fn a_relative_program_is_found_from_the_file_that_names_it() {
     let folder = Folder::with("[worker]\ncommand = [\"./bin/worker\", \"./kept\"]\n");
     let command = load(&sources(&folder.file(), &[])).unwrap().worker.command;

@@ -34,6 +34,10 @@ fn both_ends_of_a_range_are_allowed() {
         ("worker.heartbeat_s = 0.01", "worker.heartbeat_s = 0.009"),
         ("pool.drain_s = 0", "pool.drain_s = -1"),
         ("types.ingest.timeout_s = 2_592_000", "types.ingest.timeout_s = 2_592_001"),
+        ("store.retention = \"60s\"", "store.retention = \"59s\""),
+        ("store.retention = \"3650d\"", "store.retention = \"87601h\""),
+        ("store.min_free_mb = 0", "store.min_free_mb = -1"),
+        ("store.min_free_mb = 1_048_576", "store.min_free_mb = 1_048_577"),
     ] {
         load_text(text, &[]).unwrap();
         refusal(past, &[]);
@@ -65,9 +69,9 @@ fn a_value_of_another_type_is_refused() {
              found \"loud\"",
         ),
         (
-            "store.path = \"daedalus.db\"",
-            "store.path must be \":memory:\" (this version keeps tasks in memory, a store on disk \
-             comes later), found \"daedalus.db\"",
+            "store.retention = 7",
+            "store.retention must be a time such as \"90s\", \"15m\", \"12h\" or \"7d\" between 1m \
+             and 3650d, found 7",
         ),
     ] {
         assert_eq!(refusal(text, &[]), format!("test.toml:1: {expected}"));
@@ -82,6 +86,39 @@ fn a_base_path_has_a_slash_before_and_none_behind() {
     for bad in ["/", "a", "/a/", "//a", "/a//b", "/a b", "/{a}", "/a?b"] {
         let refusal = refusal(&format!("http.base_path = {bad:?}"), &[]);
         assert!(refusal.contains("http.base_path must be empty, or begin with"), "{refusal}");
+    }
+}
+
+#[test]
+fn the_store_gets_a_file_that_nothing_else_uses() {
+    for good in [":memory:", "x.db", "a/b.db", "./x.db", "/var/lib/x.db", "agents.db", "a:b"] {
+        load_text(&format!("store.path = {good:?}"), &[]).unwrap();
+    }
+    let env = [("DAEDALUS_STATE_DIR", "/srv/state")];
+    for bad in [
+        "",
+        "lock",
+        "./lock",
+        "agents",
+        "agents/x.db",
+        "/srv/state/agents/x.db",
+        "/srv/state",
+        "/srv",
+        "a/../agents/x.db",
+        "a/",
+        ":memory",
+        "a\0b",
+    ] {
+        let bad = toml::Value::from(bad);
+        let refusal = refusal(&format!("store.path = {bad}"), &env);
+        assert_eq!(
+            refusal,
+            format!(
+                "test.toml:1: store.path must be \":memory:\" or a file, relative to the state \
+                 directory, that is neither \"lock\" nor in \"agents\" there, without \"..\", \
+                 found {bad}"
+            )
+        );
     }
 }
 

@@ -48,6 +48,10 @@ fn what_is_rendered_loads_again() {
         base_path = "/pool/v1"
         [pool]
         size = 0
+        [store]
+        path = "/srv/tasks.db"
+        retention = "36h"
+        min_free_mb = 0
         [worker]
         kind = "external"
         command = ["/bin/true", "a \"b\"\n"]

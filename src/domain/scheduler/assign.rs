@@ -73,6 +73,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         self.take_from_queue(seq);
+        self.touch(seq);
         let (Some(task), Some(agent)) = (self.tasks.get_mut(&seq), self.agents.get_mut(&agent_id))
         else {
             return;

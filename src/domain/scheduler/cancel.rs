@@ -31,7 +31,7 @@ impl Scheduler {
                 self.close_attempt(seq, agent, AttemptEnd::Cancelled, now, Jitter::FULL, effects);
                 self.end_run_early(agent, Ending::Cancelled, now, effects);
             }
-            TaskState::Ended { .. } => return Err(already_finished(task)),
+            TaskState::Ended { .. } => return Err(task.already_finished()),
         }
         Ok(TaskStatus::Cancelled)
     }
@@ -40,6 +40,7 @@ impl Scheduler {
     pub(super) fn cancel_pending(&mut self, seq: Seq, now: Now, effects: &mut Vec<Effect>) {
         self.take_from_queue(seq);
         self.end_task(seq, TaskStatus::Cancelled, now, effects);
+        self.retire_if_ended(seq);
     }
 
     /// Asks for the end of the agent's run because of a cancel or a time-out: a process is asked,
@@ -75,17 +76,21 @@ impl Scheduler {
             let grace_us = now.mono_us.saturating_add(self.limits.cancel_grace_us);
             run.grace_us = Some(grace_us);
             self.timers.set(grace_us, Timer::Grace(agent_id));
+            self.touch_agent(agent_id);
         }
     }
 }
 
-/// The refusal for a task that has ended.
-pub(super) fn already_finished(task: &Task) -> Refusal {
-    let status = task.status();
-    let ended = |record: &&AttemptRecord| record.end.as_ref().map(|end| end.outcome);
-    let by_attempt = |record: &&AttemptRecord| {
-        status != TaskStatus::Cancelled || ended(record) == Some(Outcome::Cancelled)
-    };
-    let finished_by = task.attempts.last().filter(by_attempt).map(|record| record.attempt);
-    Refusal::AlreadyFinished { status, finished_by }
+impl Task {
+    /// The refusal for this task, which has ended.
+    #[must_use]
+    pub fn already_finished(&self) -> Refusal {
+        let status = self.status();
+        let ended = |record: &&AttemptRecord| record.end.as_ref().map(|end| end.outcome);
+        let by_attempt = |record: &&AttemptRecord| {
+            status != TaskStatus::Cancelled || ended(record) == Some(Outcome::Cancelled)
+        };
+        let finished_by = self.attempts.last().filter(by_attempt).map(|record| record.attempt);
+        Refusal::AlreadyFinished { status, finished_by }
+    }
 }

@@ -1,6 +1,5 @@
 //! What external agents answer (rules 9 and 10).
 
-use super::cancel::already_finished;
 use super::report::end_of;
 use super::{Jitter, Scheduler};
 use crate::domain::effect::Effect;
@@ -36,10 +35,11 @@ impl Scheduler {
                 if let Some(end) = end_of(ending, report) {
                     self.close_attempt(seq, agent, end, now, jitter, effects);
                 }
+                let ended = self.tasks.get(&seq).map_or(TaskStatus::Completed, Task::status);
                 self.run_over(agent, now, effects);
                 self.dispatch(now, effects);
-                // The task may have gone straight to its next agent, or out of memory.
-                Ok(self.tasks.get(&seq).map_or(TaskStatus::Completed, Task::status))
+                // The task may have gone straight to its next agent.
+                Ok(self.tasks.get(&seq).map_or(ended, Task::status))
             }
             Err(refusal) => {
                 if let Some(agent) = self.answered_late(task, attempt) {
@@ -56,7 +56,7 @@ impl Scheduler {
         let newest = task.attempt;
         let stale = attempt.filter(|&given| given != newest);
         match (task.state, stale) {
-            (TaskState::Ended { .. }, _) => Err(already_finished(task)),
+            (TaskState::Ended { .. }, _) => Err(task.already_finished()),
             (_, Some(given)) => Err(Refusal::StaleAttempt { given, newest }),
             (TaskState::Pending(_), None) if attempt.is_some() => {
                 // The newest attempt has ended and the task waits for its next.

@@ -3,6 +3,7 @@
 use super::report::note_first_start;
 use super::{Jitter, Scheduler};
 use crate::domain::attempt::{AttemptEnded, Failure, Outcome};
+use crate::domain::change::Lesson;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::AgentId;
 use crate::domain::json::Json;
@@ -70,6 +71,7 @@ impl Scheduler {
             counters.input_tokens = counters.input_tokens.saturating_add(usage.input_tokens);
             counters.output_tokens = counters.output_tokens.saturating_add(usage.output_tokens);
         }
+        self.unsaved.touch(seq);
         if let Some(record) = task.open_attempt() {
             record.end = Some(AttemptEnded { at: now, outcome, failure, usage });
         }
@@ -183,7 +185,7 @@ impl Scheduler {
         self.queue.make_ready(task.place(), task.spec.kind, &task.exclusions());
     }
 
-    /// Ends the task for good. The oldest ended task leaves memory when there are too many.
+    /// Ends the task for good. It leaves memory when no run of it is left.
     pub(super) fn end_task(
         &mut self,
         seq: Seq,
@@ -213,13 +215,7 @@ impl Scheduler {
             cause: end.and_then(|end| end.failure.as_ref()).map(|failure| failure.cause.clone()),
         }));
         effects.push(Effect::TaskEnded { task_id: task.id });
-        self.ended.push_back(seq);
-        if self.ended.len() > self.limits.ended_kept
-            && let Some(oldest) = self.ended.pop_front()
-            && let Some(forgotten) = self.tasks.remove(&oldest)
-        {
-            self.ids.remove(&forgotten.id);
-        }
+        self.unsaved.touch(seq);
     }
 
     /// Learns how fast the agent completed the task.
@@ -231,7 +227,11 @@ impl Scheduler {
         let Some(record) = task.attempts.last() else { return };
         let latency_us = now.since(record.started.unwrap_or(record.assigned).mono_us);
         let kind = task.spec.kind;
-        agent.affinity.learn(kind, latency_us, self.limits.affinity_window);
+        let window = self.limits.affinity_window;
+        let number = agent.affinity.learn(kind, latency_us, window);
+        self.learned.learn(kind, latency_us, window);
+        let slot = usize::try_from(number).unwrap_or_default() % window.max(1);
+        self.unsaved.learned(Lesson { agent: agent_id, kind, number, slot, latency_us });
         agent.stats.completed += 1;
         agent.stats.busy_us += latency_us;
         let (count, time_us) = &mut agent.stats.by_type[kind.index()];

@@ -151,6 +151,7 @@ impl Scheduler {
         let detail = "no assignment or heartbeat call came within lease_s".to_owned();
         agent.health = Health::Degraded { reason: StatusReason::LeaseLost, detail: detail.clone() };
         self.idle.remove(id);
+        self.unsaved.touch_agent(id);
         let timed_out = |run: &Run| run.ending == Some(Ending::TimedOut);
         let run = agent.run.as_ref().map(|run| (run.task, run.started, timed_out(run)));
         let failure = Failure::new("lease_lost", detail);
@@ -185,6 +186,7 @@ impl Scheduler {
         agent.ids = fresh;
         agent.health = Health::Fit;
         let incarnation = agent.incarnation;
+        self.touch_agent(id);
         effects.push(Effect::Event(Event::AgentRestarted { agent: id, incarnation }));
         self.status_changed(id, effects);
     }

@@ -7,7 +7,6 @@ use crate::domain::attempt::Failure;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, ContextIds, TaskId};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::TaskStatus;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -60,6 +59,7 @@ impl Scheduler {
             self.status_changed(id, effects);
             return Ok(if has_run { Failing::Underway } else { Failing::Done(None) });
         }
+        self.unsaved.touch_agent(id);
         if let Some(until_us) = agent.lease.until_us.take() {
             self.timers.clear(until_us, Timer::Lease(id));
         }
@@ -83,14 +83,6 @@ impl Scheduler {
         self.status_changed(id, effects);
         self.dispatch(now, effects);
         Ok(Failing::Done(taken))
-    }
-
-    /// What became of a task that was taken away from a failed agent: whether it already has
-    /// another agent, and whether it failed for good.
-    #[must_use]
-    pub fn after_failure(&self, task_id: TaskId) -> (bool, bool) {
-        let status = self.task_by_id(task_id).map(|task| task.status());
-        (status == Ok(TaskStatus::InProgress), status == Ok(TaskStatus::Failed))
     }
 
     /// Makes a degraded agent take work again: an external one at once, with the ids `fresh`; a

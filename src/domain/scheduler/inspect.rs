@@ -1,6 +1,6 @@
 //! What tests may see of the state machine beyond what it tells its readers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::Scheduler;
 use crate::domain::agent::Agent;
@@ -20,7 +20,6 @@ pub(in crate::domain) struct Inside<'a> {
     pub limits: &'a Limits,
     pub tasks: &'a BTreeMap<Seq, Task>,
     pub ids: &'a BTreeMap<TaskId, Seq>,
-    pub ended: &'a VecDeque<Seq>,
     pub queue: &'a Queue,
     pub counted: usize,
     pub agents: &'a BTreeMap<AgentId, Agent>,
@@ -39,7 +38,6 @@ impl Scheduler {
             limits: &self.limits,
             tasks: &self.tasks,
             ids: &self.ids,
-            ended: &self.ended,
             queue: &self.queue,
             counted: self.counted,
             agents: &self.agents,

@@ -40,6 +40,7 @@ impl Scheduler {
             self.timers.set(until_us, Timer::Leave(id));
         }
         self.idle.remove(id);
+        self.touch_agent(id);
         effects.push(Effect::Wake { agent: id });
         if !has_run {
             self.leave_without_run(id, effects);
@@ -93,6 +94,7 @@ impl Scheduler {
     pub(super) fn forget_agent(&mut self, id: AgentId, effects: &mut Vec<Effect>) {
         self.idle.remove(id);
         let Some(agent) = self.agents.remove(&id) else { return };
+        self.unsaved.agent_gone(id);
         if let Some(until_us) = agent.lease.until_us {
             self.timers.clear(until_us, Timer::Lease(id));
         }
@@ -142,6 +144,7 @@ impl Scheduler {
     pub(super) fn join_closing_pool(&mut self, id: AgentId, effects: &mut Vec<Effect>) -> bool {
         let Some(closing) = &mut self.closing else { return false };
         closing.stopped += 1;
+        self.touch_agent(id);
         self.leave_without_run(id, effects);
         true
     }

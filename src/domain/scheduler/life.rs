@@ -51,6 +51,7 @@ impl Scheduler {
             process: None,
         };
         self.agents.insert(id, agent);
+        self.touch_agent(id);
         effects.push(Effect::Event(Event::AgentSpawned { agent: id, kind: kind.name() }));
         if self.join_closing_pool(id, effects) {
             return;
@@ -77,6 +78,7 @@ impl Scheduler {
         agent.dying = None;
         agent.process = None;
         agent.health = Health::Degraded { reason: StatusReason::Restarting, detail: String::new() };
+        self.touch_agent(id);
         effects.push(Effect::Event(Event::AgentRestarted { agent: id, incarnation }));
     }
 
@@ -107,6 +109,7 @@ impl Scheduler {
         };
         agent.process = Some(process);
         agent.health = Health::Fit;
+        self.touch_agent(id);
         effects.push(Effect::AgentSettled { agent: id });
         self.offer(id, now);
         self.status_changed(id, effects);
@@ -266,6 +269,7 @@ impl Scheduler {
             && let Some(record) = self.tasks.get_mut(&seq).and_then(|task| task.attempts.last_mut())
         {
             record.overlap_possible = true;
+            self.unsaved.touch(seq);
         }
         if let Some(end) = end {
             self.close_attempt(seq, id, end, now, Jitter::FULL, effects);

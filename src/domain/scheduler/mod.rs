@@ -6,6 +6,7 @@
 
 mod assign;
 mod cancel;
+mod changes;
 mod complete;
 mod drain;
 mod end;
@@ -15,14 +16,17 @@ mod fail;
 mod inspect;
 mod leave;
 mod life;
-mod list;
+mod load;
 mod read;
 mod report;
+mod retry;
 mod submit;
 mod timeout;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::affinity::Affinity;
 use super::agent::Agent;
 use super::effect::{Effect, Event};
 use super::gate::Gates;
@@ -37,6 +41,7 @@ use super::service_rate::ServiceRate;
 use super::task::Task;
 use super::time::Now;
 use super::timers::Timers;
+use changes::Unsaved;
 
 pub use external::Heartbeat;
 pub use fail::Failing;
@@ -67,29 +72,34 @@ impl Jitter {
     }
 }
 
-/// What the state machine of the pool knows.
+/// What the state machine of the pool knows: every agent, and every task that has not ended or
+/// whose run is not over. Ended ones are the store's.
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
     tasks: BTreeMap<Seq, Task>,
     ids: BTreeMap<TaskId, Seq>,
+    /// Tasks here by their idempotency key.
+    keys: BTreeMap<Arc<str>, Seq>,
     next_seq: Seq,
-    /// Tasks that have ended, the oldest end first.
-    ended: VecDeque<Seq>,
     queue: Queue,
     /// Pending tasks that count against `limits.max_depth`.
     counted: usize,
     agents: BTreeMap<AgentId, Agent>,
     idle: IdleAgents,
     gates: Gates,
+    /// What was learned of all agents together.
+    learned: Affinity,
     timers: Timers,
     rate: ServiceRate,
     counters: Counters,
     /// Process agents with a run.
     process_runs: usize,
+    unsaved: Unsaved,
     closing: Option<Closing>,
     draining: bool,
     stopping: bool,
+    store_full: Option<u64>,
 }
 
 /// A shutdown of the pool that goes on.
@@ -109,20 +119,23 @@ impl Scheduler {
             limits,
             tasks: BTreeMap::new(),
             ids: BTreeMap::new(),
+            keys: BTreeMap::new(),
             next_seq: Seq::FIRST,
-            ended: VecDeque::new(),
             queue: Queue::default(),
             counted: 0,
             agents: BTreeMap::new(),
             idle: IdleAgents::default(),
             gates,
+            learned: Affinity::default(),
             timers: Timers::default(),
             rate: ServiceRate::default(),
             counters: Counters::default(),
             process_runs: 0,
+            unsaved: Unsaved::default(),
             closing: None,
             draining: false,
             stopping: false,
+            store_full: None,
         }
     }
 

@@ -1,23 +1,26 @@
 //! What readers ask.
 
+use std::cell::LazyCell;
+
 use super::Scheduler;
-use crate::domain::agent::{Agent, AgentKind, AgentStatus};
+use crate::domain::agent::{Agent, AgentStatus, Health};
 use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::limits::EXACT_POSITIONS;
 use crate::domain::metrics::{AgentCounts, Metrics, OldestWait, StoreMetrics};
 use crate::domain::priority::Place;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, Wait};
 use crate::domain::time::{Now, SECOND_US};
-use crate::domain::view::{AgentView, PendingReason, TaskView, Waiting};
+use crate::domain::view::{AgentView, PendingReason, TaskSummary, TaskView, Waiting};
 
 impl Scheduler {
     /// A task, whole.
     ///
     /// # Errors
     /// `TaskNotFound`.
-    pub fn task(&self, id: TaskId) -> Result<TaskView, Refusal> {
+    pub fn task(&self, id: TaskId, now: Now) -> Result<TaskView, Refusal> {
         let task = self.task_by_id(id)?;
-        Ok(task.view(self.waiting(task, |place| self.queue.position(place))))
+        Ok(task.view(self.waiting(task, now)))
     }
 
     /// Whether the task is known and has not ended.
@@ -26,17 +29,50 @@ impl Scheduler {
         self.task_by_id(id).is_ok_and(|task| !task.status().is_terminal())
     }
 
-    /// Why and where a pending task waits; `position` says where it stands in the queue.
-    pub(super) fn waiting(
-        &self,
-        task: &Task,
-        position: impl FnOnce(Place) -> Option<usize>,
-    ) -> Option<Waiting> {
+    /// These tasks in short, as far as they are here: those that have not ended.
+    #[must_use]
+    pub fn summaries(&self, ids: &[TaskId], now: Now) -> Vec<TaskSummary> {
+        // The head of the queue, walked once for all and not for each of its tasks.
+        let head = LazyCell::new(|| self.queue.iter().take(EXACT_POSITIONS).collect::<Vec<_>>());
+        let position = |place: Place| head.binary_search(&place).ok();
+        let here = ids.iter().filter_map(|&id| self.task_by_id(id).ok());
+        here.map(|task| {
+            let position = position(task.place()).map(|index| index + 1);
+            task.summary(self.waiting_at(task, position, now))
+        })
+        .collect()
+    }
+
+    fn waiting(&self, task: &Task, now: Now) -> Option<Waiting> {
+        let pending = matches!(task.state, TaskState::Pending(_));
+        let position = pending.then(|| self.queue.position(task.place())).flatten();
+        self.waiting_at(task, position, now)
+    }
+
+    /// Why a pending task waits, at which position, and for how long.
+    fn waiting_at(&self, task: &Task, position: Option<usize>, now: Now) -> Option<Waiting> {
         let TaskState::Pending(wait) = task.state else { return None };
-        Some(Waiting {
-            reason: self.pending_reason(task, wait),
-            position: position(task.place()),
-            eta_us: None,
+        let reason = self.pending_reason(task, wait);
+        let eta_us = self.eta_us(task, wait, position, now);
+        Some(Waiting { reason, position, eta_us })
+    }
+
+    /// When a pending task is likely to start: all tasks before it and itself take as long as tasks
+    /// of its type do, and the agents that take the type share them. Not before its backoff ends.
+    /// `None` when its gate is closed, nobody takes it, or nobody knows how long it takes.
+    fn eta_us(&self, task: &Task, wait: Wait, position: Option<usize>, now: Now) -> Option<u64> {
+        let kind = task.spec.kind;
+        if self.gates.closed_for(kind).is_some() {
+            return None;
+        }
+        let serves = |agent: &&Agent| agent.health == Health::Fit && agent.types.contains(kind);
+        let agents = u64::try_from(self.agents.values().filter(serves).count()).ok()?;
+        let position = u64::try_from(position?).ok()?;
+        let mean_us = self.learned.mean_ns(kind)? / 1_000;
+        let in_turn_us = (mean_us.saturating_mul(position)).checked_div(agents)?;
+        Some(match wait.hold {
+            Hold::Backoff { until_us } => in_turn_us.max(until_us.saturating_sub(now.mono_us)),
+            Hold::Excluding { .. } | Hold::Relaxed => in_turn_us,
         })
     }
 
@@ -129,20 +165,15 @@ impl Scheduler {
 }
 
 fn view(agent: &Agent) -> AgentView {
-    let lease_us = match agent.kind {
-        AgentKind::External { lease_us } => lease_us,
-        AgentKind::Process => None,
-    };
     AgentView {
         id: agent.id,
-        kind: agent.kind.name(),
+        kind: agent.kind,
         incarnation: agent.incarnation,
         ids: agent.ids,
         status: agent.status(),
         reason: agent.status_reason().map(|(reason, detail)| (reason, detail.to_owned())),
         run: agent.run.as_ref().map(|run| (run.task_id, run.attempt)),
         types: agent.types,
-        lease_us,
         process: agent.process.clone(),
         stats: agent.stats,
     }

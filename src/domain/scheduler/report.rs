@@ -34,9 +34,11 @@ impl Scheduler {
         let Some(agent) = self.agents.get_mut(&agent_id) else { return };
         let Some(run) = agent.run.as_mut().filter(|run| !run.started) else { return };
         run.started = true;
-        let Some(task) = self.tasks.get_mut(&run.task) else { return };
+        let seq = run.task;
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
         let Some(record) = task.open_attempt() else { return };
         record.started = Some(now);
+        self.unsaved.touch(seq);
         let latency_us = note_first_start(task, now, &self.limits, &mut self.counters);
         let over_target =
             latency_us.is_some_and(|us| us > self.limits.assignment_latency_target_us);
@@ -112,6 +114,9 @@ impl Scheduler {
             self.timers.clear(grace_us, Timer::Grace(agent_id));
         }
         let leaving = agent.leaving.is_some();
+        if run.is_remembered(agent.kind) {
+            self.touch_agent(agent_id);
+        }
         if run.failed_by_client {
             let task_id = self.was_taken_away(&run).then_some(run.task_id);
             effects.push(Effect::FailedOver { agent: agent_id, task_id });
@@ -119,6 +124,11 @@ impl Scheduler {
         if self.agents.get(&agent_id).is_some_and(Agent::is_process) {
             self.process_runs -= 1;
             self.say_when_drained(effects);
+        }
+        if run.ending == Some(Ending::Cancelled) {
+            self.retire_after_run(run.task, effects);
+        } else {
+            self.retire_if_ended(run.task);
         }
         if leaving {
             self.leave_without_run(agent_id, effects);

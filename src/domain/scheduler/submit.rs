@@ -1,7 +1,10 @@
 //! Submitting a task.
 
+use std::sync::Arc;
+
 use super::Scheduler;
 use crate::domain::effect::{Effect, Event};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{AgentId, Attempt, TaskId};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
@@ -18,6 +21,26 @@ pub struct Accepted {
     pub assigned_agent_id: Option<AgentId>,
     /// Its place in the queue if it waits, 1 for the next; `None` past the counted ones.
     pub queue_position: Option<usize>,
+}
+
+impl Task {
+    /// The answer to a submit that repeats `key`, which this task has.
+    ///
+    /// # Errors
+    /// `IdempotencyConflict` when the task was submitted with other content.
+    pub fn answer_to(
+        &self,
+        key: &IdempotencyKey,
+        queue_position: Option<usize>,
+    ) -> Result<Accepted, Refusal> {
+        if self.spec.key.as_ref().is_none_or(|own| own.content != key.content) {
+            return Err(Refusal::IdempotencyConflict { task_id: self.id });
+        }
+        let status = self.status();
+        let last = self.attempts.last().filter(|_| status != TaskStatus::Pending);
+        let assigned_agent_id = last.map(|record| record.agent);
+        Ok(Accepted { task_id: self.id, status, assigned_agent_id, queue_position })
+    }
 }
 
 impl Scheduler {
@@ -58,8 +81,7 @@ impl Scheduler {
             error: None,
         };
         let place = task.place();
-        self.ids.insert(id, seq);
-        self.tasks.insert(seq, task);
+        self.take_in(task);
         self.queue.insert(place);
         self.queue.make_ready(place, kind, &[]);
         self.counted += 1;
@@ -86,9 +108,42 @@ impl Scheduler {
         })
     }
 
-    fn admit(&self, now: Now) -> Result<(), (Refusal, &'static str)> {
+    /// The answer to a submit whose key is known: the task that has it, as it is now; `None` when
+    /// no task here has it.
+    ///
+    /// # Errors
+    /// `IdempotencyConflict` when the key was used for other content.
+    pub fn repeated(&self, key: &IdempotencyKey) -> Option<Result<Accepted, Refusal>> {
+        let task = self.keys.get(&key.name).and_then(|seq| self.tasks.get(seq))?;
+        let position = match task.state {
+            TaskState::Pending(_) => self.queue.position(task.place()),
+            TaskState::InProgress { .. } | TaskState::Ended { .. } => None,
+        };
+        Some(task.answer_to(key, position))
+    }
+
+    /// A fact: the store has no room for new tasks, because less than so many megabytes are free.
+    pub const fn set_store_full(&mut self, min_free_mb: Option<u64>) {
+        self.store_full = min_free_mb;
+    }
+
+    /// Takes a task in under its id and key.
+    pub(super) fn take_in(&mut self, task: Task) {
+        self.touch(task.seq);
+        self.ids.insert(task.id, task.seq);
+        if let Some(key) = &task.spec.key {
+            self.keys.insert(Arc::clone(&key.name), task.seq);
+        }
+        self.tasks.insert(task.seq, task);
+    }
+
+    /// Whether a task more may wait; why not, and in a word for the log.
+    pub(super) fn admit(&self, now: Now) -> Result<(), (Refusal, &'static str)> {
         if self.draining {
             return Err((Refusal::Draining, "draining"));
+        }
+        if let Some(min_free_mb) = self.store_full {
+            return Err((Refusal::StoreFull { min_free_mb }, "store_full"));
         }
         let max_depth = self.limits.max_depth;
         if self.counted >= max_depth {

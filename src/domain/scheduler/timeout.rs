@@ -60,7 +60,7 @@ impl Scheduler {
         }
     }
 
-    fn move_hold(&mut self, seq: Seq, moved: Hold) {
+    pub(super) fn move_hold(&mut self, seq: Seq, moved: Hold) {
         if let Some(task) = self.tasks.get_mut(&seq)
             && let TaskState::Pending(wait) = &mut task.state
         {
@@ -103,6 +103,7 @@ impl Scheduler {
             && let Some(record) = task.attempts.last_mut()
         {
             record.overlap_possible = true;
+            self.unsaved.touch(seq);
         }
         if timed_out {
             let end = AttemptEnd::TimedOut(None);

@@ -1,0 +1,12 @@
+//! Every message between the actors, with its sender, its answer and its refusal. Requests are
+//! imperative and may be refused; facts are what happened and may not.
+
+mod facts;
+mod orders;
+mod reading;
+mod requests;
+
+pub use facts::*;
+pub use orders::*;
+pub use reading::*;
+pub use requests::*;

@@ -1,0 +1,63 @@
+//! The store at the start: opened, read, and rid of the processes that an earlier daemon left.
+
+use std::time::Duration;
+
+use slog::{Logger, info, warn};
+
+use super::AppError;
+use super::settings::micros;
+use crate::actors::Keep;
+use crate::config::Config;
+use crate::domain::{Snapshot, TaskStatus};
+use crate::store::{MemoryStore, SqliteStore, Store};
+use crate::worker::leftovers::{self, LeftBehind};
+
+/// How long what an earlier daemon left may take to end. Then the pool starts all the same.
+const LEFT_OVER_ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Opens the store that the configuration names, or makes it.
+pub(super) fn open(config: &Config) -> Result<Box<dyn Store>, AppError> {
+    Ok(match config.store_path() {
+        Some(path) => Box::new(SqliteStore::open(&path)?),
+        None => Box::new(MemoryStore::new()),
+    })
+}
+
+/// Reads what the pool goes on with, once nothing of the processes of an earlier daemon is left:
+/// before that nothing may be given to anybody else.
+pub(super) async fn recover(
+    config: &Config,
+    mut store: Box<dyn Store>,
+    log: &Logger,
+) -> Result<Keep, AppError> {
+    let snapshot = store.load()?;
+    let all_gone = end_left_over(&snapshot, store.id().to_string(), log).await;
+    let in_progress =
+        snapshot.tasks.iter().filter(|task| task.status() == TaskStatus::InProgress).count();
+    info!(log, "store_opened"; "component" => "app",
+        "agents" => snapshot.agents.len(), "tasks_in_progress" => in_progress,
+        "tasks_pending" => snapshot.tasks.len() - in_progress);
+    Ok(Keep {
+        store,
+        snapshot,
+        overlap_possible: !all_gone,
+        on_disk: config.store_path().is_some(),
+        retention_us: micros(config.store.retention),
+        min_free_mb: config.store.min_free_mb,
+    })
+}
+
+async fn end_left_over(snapshot: &Snapshot, store_id: String, log: &Logger) -> bool {
+    let launchers = snapshot.agents.iter().filter_map(|agent| agent.launcher);
+    let left = LeftBehind {
+        launchers: launchers.map(|launcher| (launcher.pid, launcher.start_ticks)).collect(),
+        store_id,
+    };
+    let end = move || leftovers::end(&left, LEFT_OVER_ENDS_WITHIN);
+    let Ok(outcome) = tokio::task::spawn_blocking(end).await else { return false };
+    if outcome.killed > 0 || !outcome.all_gone {
+        warn!(log, "left_over_processes"; "component" => "app",
+            "killed" => outcome.killed, "all_gone" => outcome.all_gone);
+    }
+    outcome.all_gone
+}

@@ -1,0 +1,209 @@
+//! The start: going on with what an earlier daemon left in the store, after a crash and after a
+//! clean stop alike.
+
+use super::changes::Unsaved;
+use super::end::AttemptEnd;
+use super::{Jitter, Scheduler};
+use crate::domain::affinity::Affinity;
+use crate::domain::agent::{
+    Agent, AgentKind, AgentStats, Ending, Health, Lease, Run, StatusReason,
+};
+use crate::domain::attempt::Failure;
+use crate::domain::change::{AgentRecord, Snapshot};
+use crate::domain::effect::Effect;
+use crate::domain::gate::Gates;
+use crate::domain::ids::AgentId;
+use crate::domain::limits::Limits;
+use crate::domain::priority::Seq;
+use crate::domain::task::{Hold, Task, TaskState};
+use crate::domain::time::Now;
+use crate::domain::timers::Timer;
+
+impl Scheduler {
+    /// The state machine as the store has it. Tasks come back in their places; attempts on external
+    /// agents go on; an attempt on a process agent that is still open was cut off by a crash, and
+    /// `overlap_possible` says whether something of it may still be alive. Process agents wait for
+    /// their next life.
+    #[must_use]
+    pub fn load(
+        limits: Limits,
+        gates: Gates,
+        snapshot: Snapshot,
+        overlap_possible: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Self {
+        let mut scheduler = Self::new(limits, gates);
+        scheduler.next_seq = snapshot.last_seq.map_or(Seq::FIRST, Seq::next);
+        scheduler.unsaved = Unsaved::from(scheduler.next_seq);
+        for record in snapshot.agents {
+            scheduler.load_agent(record, now);
+        }
+        for lesson in snapshot.lessons {
+            let window = scheduler.limits.affinity_window;
+            if let Some(agent) = scheduler.agents.get_mut(&lesson.agent) {
+                agent.affinity.relearn(&lesson, window);
+                scheduler.learned.learn(lesson.kind, lesson.latency_us, window);
+            }
+        }
+        for task in snapshot.tasks {
+            scheduler.load_task(task, overlap_possible, now, effects);
+        }
+        let ids: Vec<_> = scheduler.agents.keys().copied().collect();
+        for id in ids {
+            scheduler.offer(id, now);
+        }
+        scheduler.dispatch(now, effects);
+        scheduler
+    }
+
+    /// An agent that was on its way out is gone: nothing of it was left to wait for.
+    fn load_agent(&mut self, record: AgentRecord, now: Now) {
+        let AgentRecord { id, kind, types, incarnation, ids, degraded, .. } = record;
+        if record.leaving {
+            self.unsaved.agent_gone(id);
+            return;
+        }
+        let health = match (kind, degraded) {
+            (AgentKind::Process, _) => {
+                let reason = StatusReason::Restarting;
+                Health::Degraded { reason, detail: String::new() }
+            }
+            (AgentKind::External { .. }, Some((reason, detail))) => {
+                Health::Degraded { reason, detail }
+            }
+            (AgentKind::External { .. }, None) => Health::Fit,
+        };
+        // It may not know yet that its task was cancelled, and may answer until the grace is over.
+        let grace_us = now.mono_us.saturating_add(self.limits.cancel_grace_us);
+        let run = record.cancelled_run.map(|(task_id, attempt)| Run {
+            task: Seq::NONE,
+            task_id,
+            attempt,
+            started: true,
+            deadline_us: grace_us,
+            ending: Some(Ending::Cancelled),
+            failed_by_client: false,
+            grace_us: Some(grace_us),
+        });
+        if run.is_some() {
+            self.timers.set(grace_us, Timer::RunTimeout(id));
+            self.timers.set(grace_us, Timer::Grace(id));
+        }
+        let agent = Agent {
+            id,
+            kind,
+            types,
+            incarnation,
+            ids,
+            health,
+            alive: false,
+            run,
+            dying: None,
+            leaving: None,
+            lease: Lease::default(),
+            said: None,
+            affinity: Affinity::default(),
+            stats: AgentStats::default(),
+            process: None,
+        };
+        self.agents.insert(id, agent);
+    }
+
+    fn load_task(
+        &mut self,
+        mut task: Task,
+        overlap_possible: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (seq, place) = (task.seq, task.place());
+        match &mut task.state {
+            TaskState::Pending(wait) => {
+                // A stored moment may lie ahead when somebody turned the clock back.
+                wait.since_us = wait.since_us.min(now.mono_us);
+                let (counted, hold) = (wait.counted, wait.hold);
+                self.take_in_again(task);
+                self.queue.insert(place);
+                self.counted += usize::from(counted);
+                match hold {
+                    Hold::Backoff { until_us } if until_us > now.mono_us => {
+                        let longest_us = self.limits.backoff_max_us;
+                        let until_us = until_us.min(now.mono_us.saturating_add(longest_us));
+                        self.move_hold(seq, Hold::Backoff { until_us });
+                        self.timers.set(until_us, Timer::Backoff(seq));
+                    }
+                    Hold::Backoff { .. } | Hold::Excluding { .. } | Hold::Relaxed => {
+                        self.release_hold(seq, now);
+                    }
+                }
+            }
+            TaskState::InProgress { agent } => {
+                let agent = *agent;
+                self.counters.in_progress += 1;
+                self.take_in_again(task);
+                if !self.resume_run(seq, agent, now) {
+                    self.cut_off(seq, agent, overlap_possible, now, effects);
+                }
+            }
+            TaskState::Ended { .. } => debug_assert!(false, "an ended task is not live"),
+        }
+    }
+
+    /// Takes a task in that the store has as it is.
+    fn take_in_again(&mut self, task: Task) {
+        self.ids.insert(task.id, task.seq);
+        if let Some(key) = &task.spec.key {
+            self.keys.insert(key.name.clone(), task.seq);
+        }
+        self.tasks.insert(task.seq, task);
+    }
+
+    /// Goes on with an attempt on an external agent, which knows nothing of our end: the rest of
+    /// its time is left, and its lease begins anew. Whether it is one.
+    fn resume_run(&mut self, seq: Seq, id: AgentId, now: Now) -> bool {
+        let (Some(task), Some(agent)) = (self.tasks.get_mut(&seq), self.agents.get_mut(&id)) else {
+            return false;
+        };
+        let timeout_us = self.limits.timeout_of(task);
+        let attempt = task.attempt;
+        let Some(record) = task.open_attempt() else { return false };
+        if agent.is_process() || agent.run.is_some() || agent.health != Health::Fit {
+            return false;
+        }
+        let spent_us = now.wall_us.saturating_sub(record.assigned.wall_us).min(timeout_us);
+        let deadline_us = now.mono_us.saturating_add(timeout_us - spent_us);
+        agent.run = Some(Run {
+            task: seq,
+            task_id: task.id,
+            attempt,
+            started: task.attempts.last().is_some_and(|record| record.started.is_some()),
+            deadline_us,
+            ending: None,
+            failed_by_client: false,
+            grace_us: None,
+        });
+        self.timers.set(deadline_us, Timer::RunTimeout(id));
+        self.renew_lease(id, now);
+        true
+    }
+
+    /// Closes an attempt that the end of the daemon cut off.
+    fn cut_off(
+        &mut self,
+        seq: Seq,
+        id: AgentId,
+        overlap_possible: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(record) = self.tasks.get_mut(&seq).and_then(Task::open_attempt) {
+            record.overlap_possible |= overlap_possible;
+        }
+        let detail = "the daemon ended while the attempt ran";
+        let failure = Failure::new("daemon_crashed", detail);
+        let end = AttemptEnd::Interrupted { failure, by_order: false };
+        self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
+        self.retire_if_ended(seq);
+    }
+}

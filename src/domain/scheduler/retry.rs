@@ -1,0 +1,89 @@
+//! Trying again what has ended badly, because an operator says so.
+
+use super::Scheduler;
+use crate::domain::effect::{Effect, Event};
+use crate::domain::ids::TaskId;
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
+use crate::domain::time::Now;
+
+impl Scheduler {
+    /// The status of a task that is here: one that has not ended, or whose run is not over.
+    #[must_use]
+    pub fn status_here(&self, id: TaskId) -> Option<TaskStatus> {
+        self.task_by_id(id).ok().map(Task::status)
+    }
+
+    /// Puts a task back that failed or was cancelled and is no more here, as the store has it. It
+    /// counts as a submit; its failures are forgotten, its attempts go on counting (rule 7).
+    ///
+    /// # Errors
+    /// `NotRetryable`; `Draining` and `QueueFull` as for a submit.
+    pub fn retry(
+        &mut self,
+        task: Task,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<TaskStatus, Refusal> {
+        let (id, status) = (task.id, self.status_here(task.id).unwrap_or(task.status()));
+        if !matches!(status, TaskStatus::Failed | TaskStatus::Cancelled) {
+            return Err(Refusal::NotRetryable { status });
+        }
+        self.admit(now).map_err(|(refusal, _)| refusal)?;
+        self.put_back(task, now, effects);
+        self.dispatch(now, effects);
+        Ok(self.status_here(id).unwrap_or(TaskStatus::Pending))
+    }
+
+    /// Puts back as many of these tasks as may wait, in their order, and answers how many those
+    /// are. They are as [`retry`](Self::retry) wants them; one that is here already is left out.
+    ///
+    /// # Errors
+    /// `Draining`, and `QueueFull` when there is no room at all.
+    pub fn retry_all(
+        &mut self,
+        tasks: Vec<Task>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<u64, Refusal> {
+        let mut retried = 0;
+        for task in tasks {
+            if self.status_here(task.id).is_some() {
+                continue;
+            }
+            match self.admit(now) {
+                Ok(()) => self.put_back(task, now, effects),
+                Err((refusal, _)) if retried == 0 => return Err(refusal),
+                Err(_full) => break,
+            }
+            retried += 1;
+        }
+        self.dispatch(now, effects);
+        Ok(retried)
+    }
+
+    /// How many more submitted tasks may wait.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.limits.max_depth.saturating_sub(self.counted)
+    }
+
+    fn put_back(&mut self, mut task: Task, now: Now, effects: &mut Vec<Effect>) {
+        let hold = Hold::Excluding { until_us: None };
+        task.state = TaskState::Pending(Wait { since_us: now.mono_us, counted: true, hold });
+        task.failures = 0;
+        task.failed_on.clear();
+        task.interruptions = 0;
+        task.result = None;
+        task.error = None;
+        let (place, kind) = (task.place(), task.spec.kind);
+        let (task_id, trace) = (task.id, task.spec.trace.clone());
+        self.unsaved.came_back(task.seq);
+        self.take_in(task);
+        self.queue.insert(place);
+        self.queue.make_ready(place, kind, &[]);
+        self.counted += 1;
+        self.counters.submitted += 1;
+        effects.push(Effect::Event(Event::TaskRetried { task_id, trace }));
+    }
+}

@@ -1,0 +1,253 @@
+//! The one thread that writes the store: it takes what has arrived, commits it at once, and says
+//! how far the store is. Group commit makes it fast: while one commit is on its way to the disk,
+//! the next ones gather.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use slog::{Logger, error, info, warn};
+
+use super::gauges::Gauges;
+use super::{Store, StoreError};
+use crate::domain::Change;
+
+/// How often the thread looks after the store when there is nothing to commit.
+const UPKEEP_US: u64 = 200_000;
+/// How soon it goes on when there is more to forget.
+const GO_ON: Duration = Duration::from_millis(20);
+/// How many turns become one commit at most.
+const TURNS_PER_COMMIT: usize = 1_024;
+/// A write-ahead log of this size does not shrink although it should.
+const WAL_TOO_LARGE_BYTES: u64 = 64 * 1024 * 1024;
+/// How often that is said.
+const WARN_EVERY_US: u64 = 60_000_000;
+
+/// What the Router hands its changes to. Turns are counted by whoever hands over.
+#[derive(Debug)]
+pub struct Ledger(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// A store that needs no disk is written at once.
+    Here(Box<dyn Store>),
+    /// The thread does it.
+    Thread(Sender<Order>),
+}
+
+/// Whether changes that were handed over are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// They are.
+    Durable,
+    /// They will be; `on_committed` says when.
+    UnderWay,
+}
+
+#[derive(Debug)]
+enum Order {
+    Commit { turn: u64, changes: Vec<Change> },
+    Stop,
+}
+
+impl Ledger {
+    /// A ledger that writes at once, for a store whose commits cost nothing and cannot fail.
+    #[must_use]
+    pub fn here(store: Box<dyn Store>) -> Self {
+        Self(Way::Here(store))
+    }
+
+    /// A ledger that hands over to a thread, and what starts that.
+    #[must_use]
+    pub fn to_thread() -> (Self, WriterStart) {
+        let (orders, received) = channel();
+        (Self(Way::Thread(orders.clone())), WriterStart { orders, received })
+    }
+
+    /// Hands the changes of one turn over.
+    pub fn commit(&mut self, turn: u64, changes: Vec<Change>) -> Handed {
+        match &mut self.0 {
+            Way::Here(store) => {
+                if let Err(error) = store.commit(changes) {
+                    debug_assert!(false, "a store without a disk failed: {error}");
+                }
+                Handed::Durable
+            }
+            Way::Thread(orders) => {
+                // Without a thread nothing is ever acknowledged; the daemon is ending then.
+                let _ending = orders.send(Order::Commit { turn, changes });
+                Handed::UnderWay
+            }
+        }
+    }
+}
+
+/// Starts the thread behind a [`Ledger`].
+#[derive(Debug)]
+pub struct WriterStart {
+    orders: Sender<Order>,
+    received: Receiver<Order>,
+}
+
+/// What the thread works with.
+pub struct WriterOptions {
+    /// What it writes.
+    pub store: Box<dyn Store>,
+    /// How long ended tasks are kept, in microseconds.
+    pub retention_us: u64,
+    /// Where it says how the store is.
+    pub gauges: Arc<Gauges>,
+    /// The time of day in microseconds.
+    pub wall_us: fn() -> u64,
+    /// Is told that every turn up to this one is durable.
+    pub on_committed: Box<dyn FnMut(u64) + Send>,
+    /// Is told why nothing will be acknowledged any more.
+    pub on_failed: Box<dyn FnOnce(&StoreError) + Send>,
+    /// Lives as long as the thread and is dropped when that panics, too.
+    pub crash_only: Box<dyn Send>,
+    /// The log.
+    pub log: Logger,
+}
+
+/// The thread, for whoever ends it.
+#[derive(Debug)]
+pub struct Writer {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl WriterStart {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the operating system has no thread for it.
+    pub fn start(self, options: WriterOptions) -> io::Result<Writer> {
+        let Self { orders, received } = self;
+        let begin = move || Thread::new(options).run(&received);
+        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(begin)?;
+        Ok(Writer { orders, thread })
+    }
+}
+
+impl Writer {
+    /// Commits what was handed over before and ends the thread. Blocks.
+    pub fn finish(self) {
+        // It fails when the thread has ended already.
+        let _ended = self.orders.send(Order::Stop);
+        let _panicked = self.thread.join();
+    }
+}
+
+struct Thread {
+    store: Box<dyn Store>,
+    retention_us: u64,
+    gauges: Arc<Gauges>,
+    wall_us: fn() -> u64,
+    on_committed: Box<dyn FnMut(u64) + Send>,
+    on_failed: Option<Box<dyn FnOnce(&StoreError) + Send>>,
+    _crash_only: Box<dyn Send>,
+    log: Logger,
+    looked_at_us: u64,
+    warned_at_us: u64,
+    more_to_forget: bool,
+}
+
+impl Thread {
+    fn new(options: WriterOptions) -> Self {
+        Self {
+            store: options.store,
+            retention_us: options.retention_us,
+            gauges: options.gauges,
+            wall_us: options.wall_us,
+            on_committed: options.on_committed,
+            on_failed: Some(options.on_failed),
+            _crash_only: options.crash_only,
+            log: options.log,
+            looked_at_us: 0,
+            warned_at_us: 0,
+            more_to_forget: false,
+        }
+    }
+
+    fn run(mut self, orders: &Receiver<Order>) {
+        let worked = self.work(orders);
+        if let Err(error) = worked
+            && let Some(on_failed) = self.on_failed.take()
+        {
+            error!(self.log, "store_failed"; "error" => error.chain());
+            on_failed(&error);
+        }
+    }
+
+    fn work(&mut self, orders: &Receiver<Order>) -> Result<(), StoreError> {
+        let mut changes = Vec::new();
+        loop {
+            let pause = if self.more_to_forget { GO_ON } else { Duration::from_micros(UPKEEP_US) };
+            let mut next = match orders.recv_timeout(pause) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let (mut newest, mut turns, mut stop) = (None, 0, false);
+            while let Some(order) = next {
+                match order {
+                    Order::Commit { turn, changes: more } => {
+                        changes.extend(more);
+                        newest = Some(turn);
+                        turns += 1;
+                    }
+                    Order::Stop => {
+                        stop = true;
+                        break;
+                    }
+                }
+                next = if turns < TURNS_PER_COMMIT { orders.try_recv().ok() } else { None };
+            }
+            if let Some(turn) = newest {
+                self.store.commit(std::mem::take(&mut changes))?;
+                self.gauges.committed(turns as u64);
+                (self.on_committed)(turn);
+            }
+            if stop {
+                return Ok(());
+            }
+            self.look_after()?;
+        }
+    }
+
+    /// Forgets a little of what is too old and says how the store is, now and then.
+    fn look_after(&mut self) -> Result<(), StoreError> {
+        let now_us = (self.wall_us)();
+        let due = now_us.abs_diff(self.looked_at_us) >= UPKEEP_US;
+        if due || self.more_to_forget {
+            let expired = self.store.expire(now_us.saturating_sub(self.retention_us))?;
+            self.more_to_forget = expired.more;
+            self.gauges.expired(expired.tasks);
+        }
+        if due {
+            self.looked_at_us = now_us;
+            let was_full = self.gauges.is_full();
+            let metrics = self.store.metrics()?;
+            self.gauges.set(&metrics);
+            match (was_full, self.gauges.is_full()) {
+                (false, true) => warn!(self.log, "store_full";
+                    "free_bytes" => metrics.free_bytes, "min_free_mb" => self.gauges.min_free_mb()),
+                (true, false) => {
+                    info!(self.log, "store_has_room"; "free_bytes" => metrics.free_bytes);
+                }
+                (false, false) | (true, true) => {}
+            }
+            if metrics.wal_bytes > WAL_TOO_LARGE_BYTES
+                && now_us.abs_diff(self.warned_at_us) >= WARN_EVERY_US
+            {
+                self.warned_at_us = now_us;
+                warn!(self.log, "wal_not_shrinking";
+                    "wal_bytes" => metrics.wal_bytes,
+                    "detail" => "a reader of the database keeps its transaction open; end it");
+            }
+        }
+        Ok(())
+    }
+}
