@@ -91,6 +91,9 @@ pub struct WriterStart {
     received: Receiver<Order>,
 }
 
+/// Is told why nothing will be acknowledged any more.
+pub type OnFailed = Box<dyn FnOnce(&StoreError) + Send>;
+
 /// What the thread works with.
 pub struct WriterOptions {
     /// What it writes.
@@ -104,7 +107,7 @@ pub struct WriterOptions {
     /// Is told that every turn up to this one is durable.
     pub on_committed: Box<dyn FnMut(u64) + Send>,
     /// Is told why nothing will be acknowledged any more.
-    pub on_failed: Box<dyn FnOnce(&StoreError) + Send>,
+    pub on_failed: OnFailed,
     /// Lives as long as the thread and is dropped when that panics, too.
     pub crash_only: Box<dyn Send>,
     /// The log.
@@ -146,7 +149,7 @@ struct Thread {
     gauges: Arc<Gauges>,
     wall_us: fn() -> u64,
     on_committed: Box<dyn FnMut(u64) + Send>,
-    on_failed: Option<Box<dyn FnOnce(&StoreError) + Send>>,
+    on_failed: Option<OnFailed>,
     _crash_only: Box<dyn Send>,
     log: Logger,
     looked_at_us: u64,

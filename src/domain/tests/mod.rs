@@ -5,6 +5,7 @@
 mod attempts;
 mod exclusion;
 mod gates;
+mod idempotency;
 mod indexes;
 mod invariants;
 mod leases;
