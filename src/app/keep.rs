@@ -37,13 +37,15 @@ pub(super) async fn recover(
     info!(log, "store_opened"; "component" => "app",
         "agents" => snapshot.agents.len(), "tasks_in_progress" => in_progress,
         "tasks_pending" => snapshot.tasks.len() - in_progress);
+    let on_disk = config.store_path().is_some();
     Ok(Keep {
         store,
         snapshot,
         overlap_possible: !all_gone,
-        on_disk: config.store_path().is_some(),
+        on_disk,
         retention_us: micros(config.store.retention),
-        min_free_mb: config.store.min_free_mb,
+        // Without a file nothing is ever free, and nothing has to be.
+        min_free_mb: if on_disk { config.store.min_free_mb } else { 0 },
     })
 }
 

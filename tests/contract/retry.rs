@@ -128,17 +128,35 @@ fn a_cancelled_task_is_tried_again() {
 }
 
 #[test]
-fn a_task_that_was_cancelled_while_it_ran_waits_until_that_run_is_over() {
-    let (daemon, agents) = Daemon::with_external(1);
+fn a_task_that_was_cancelled_while_it_ran_is_tried_again_when_that_run_is_over() {
+    let (daemon, agents) = Daemon::with_agents(&format!("{EXTERNAL}cancel_grace_s = 3600\n"), 1);
     let task = daemon.submit(&json!({ "payload": {} }));
     daemon.get(&format!("/agents/{}/assignment", agents[0])).ok();
     daemon.order(&format!("/tasks/{task}/cancel")).ok();
-    assert_eq!(retry(&daemon, &task).ok()["status"], "pending");
-    let beat = daemon.order(&format!("/agents/{}/heartbeat", agents[0])).ok();
-    assert_eq!((&beat["attempt"], &beat["cancel_requested"]), (&json!(1), &json!(true)));
-    let late = daemon.post(&format!("/tasks/{task}/complete?attempt=1"), &json!({ "result": 1 }));
-    assert_eq!(late.status, 409, "{}", late.text);
-    wait_until("it runs again", || (daemon.task(&task)["status"] == "in_progress").then_some(()));
+    thread::scope(|scope| {
+        let retries: Vec<_> = (0..4).map(|_| scope.spawn(|| retry(&daemon, &task))).collect();
+        let beat = daemon.order(&format!("/agents/{}/heartbeat", agents[0])).ok();
+        assert_eq!((&beat["attempt"], &beat["cancel_requested"]), (&json!(1), &json!(true)));
+        let again = daemon.submit(&json!({ "payload": {} }));
+        assert_eq!(daemon.task(&again)["status"], "pending", "the agent is not free yet");
+        assert!(retries.iter().all(|retry| !retry.is_finished()), "they wait for the run's end");
+        let complete = format!("/tasks/{task}/complete?attempt=1");
+        daemon.post(&complete, &json!({ "result": 1 })).refused(409, "already_finished");
+        let answers = retries.into_iter().map(|retry| retry.join().unwrap());
+        let (done, refused): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
+        assert_eq!((done.len(), refused.len()), (1, 3));
+        for answer in refused {
+            answer.refused(409, "not_retryable");
+        }
+        daemon.order(&format!("/tasks/{again}/cancel")).ok();
+    });
+    wait_until("it runs again", || {
+        let other = daemon.order(&format!("/agents/{}/heartbeat", agents[0])).ok();
+        if other["cancel_requested"] == true {
+            daemon.order(&format!("/tasks/{}/complete", text(&other["task_id"])));
+        }
+        (daemon.task(&task)["status"] == "in_progress").then_some(())
+    });
     let shown = daemon.task(&task);
     assert_eq!((&shown["attempt_count"], &shown["result"]), (&json!(2), &Value::Null));
     daemon.post(&format!("/tasks/{task}/complete?attempt=2"), &json!({ "result": 2 })).ok();
