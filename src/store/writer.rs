@@ -214,6 +214,8 @@ impl Thread {
                 (self.on_committed)(turn);
             }
             if stop {
+                // So that the file alone is the store. If not, the next start reads the log too.
+                let _still_durable = self.store.checkpoint();
                 return Ok(());
             }
             self.look_after()?;
