@@ -141,6 +141,8 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     let (mut site, tasks) = site_with_tasks(50, &mut chance);
     assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
     let whole = fs::metadata(site.state.join("daedalus.db")).expect("it is there").len();
+    let log = fs::metadata(site.state.join("daedalus.db-wal")).map_or(0, |file| file.len());
+    assert_eq!(log, 0, "after a clean stop the file alone is the store");
     for length in [0, 1, 100, 4_096, whole / 2, whole - 1] {
         is_refused(&site, &format!("{length} of {whole} bytes"), |file| {
             let file = OpenOptions::new().write(true).open(file);
