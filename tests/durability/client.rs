@@ -1,5 +1,6 @@
 //! Calls that are written into the history with their answers.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -90,22 +91,35 @@ pub(crate) struct Client<'a> {
 pub(crate) type Answer = (u16, Value);
 
 impl Client<'_> {
-    /// One call; without an answer when the daemon went away meanwhile, or when there is none any
-    /// more. Waits for a daemon before.
+    /// One call, to a daemon that is there at last; without an answer when it went away meanwhile, or
+    /// when there will be none any more.
     pub(crate) fn call(
         &self,
         method: &str,
         path: &str,
         body: Option<&Value>,
     ) -> (Span, Option<Answer>) {
-        let address = self.world.line.address();
-        let begin = self.world.moment();
-        let answer = address.and_then(|address| self.try_call(&address, method, path, body).ok());
-        let end = if answer.is_some() { self.world.moment() } else { u64::MAX };
-        if answer.is_none() {
-            pause();
+        while let Some(address) = self.world.line.address() {
+            let begin = self.world.moment();
+            match self.try_call(&address, method, path, body) {
+                Ok(answer) => return (Span { begin, end: self.world.moment() }, Some(answer)),
+                // Nobody was asked.
+                Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                    pause();
+                }
+                Err(_) => {
+                    pause();
+                    return (Span { begin, end: u64::MAX }, None);
+                }
+            }
         }
-        (Span { begin, end }, answer)
+        (Span { begin: self.world.moment(), end: u64::MAX }, None)
+    }
+
+    /// One call to a daemon that may be gone, which is not written down.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        let address = self.world.line.address()?;
+        self.try_call(&address, method, path, body).ok()
     }
 
     fn try_call(
@@ -293,14 +307,27 @@ impl Client<'_> {
         Some(work)
     }
 
-    /// Completes what was fetched, until it is clear what became of it; the last answer.
-    pub(crate) fn complete(&self, run: &Run) -> Option<Answer> {
+    /// Ends what was fetched as its payload wants, until it is clear what became of it; the last
+    /// answer.
+    pub(crate) fn complete(&self, run: &Run, fate: &Value) -> Option<Answer> {
         let (task, attempt) = (&run.task, run.attempt);
         let result = json!({"token": run.token, "attempt": attempt, "pid": run.pid});
+        let at_first = fate == "fails at first" && attempt == 1;
+        let fails = fate == "fails" || at_first;
+        let body = if fails {
+            json!({"error": {"code": "fated", "message": "as wanted", "retryable": at_first}})
+        } else {
+            json!({ "result": result })
+        };
+        let path = format!("/tasks/{task}/complete?attempt={attempt}&success={}", !fails);
         loop {
-            let path = format!("/tasks/{task}/complete?attempt={attempt}");
-            let (span, answer) = self.call("POST", &path, Some(&json!({ "result": result })));
+            let (span, answer) = self.call("POST", &path, Some(&body));
             match &answer {
+                Some((200, body)) if fails => {
+                    let status = body["status"].as_str();
+                    self.saw(Sight::word(span, task, status).with_attempt(attempt));
+                    return answer;
+                }
                 Some((200, body)) => {
                     assert_eq!(body["status"], "completed", "{body}");
                     let sight = Sight::word(span, task, Some("completed"))

@@ -64,8 +64,7 @@ fn make_room(mount: &Mount) {
 /// Submits a task: its id, or how it was refused; `None` when the daemon is gone.
 fn submit(world: &World, number: usize) -> Option<Result<String, Value>> {
     let body = json!({"payload": {"number": number, "text": "x".repeat(2_000)}});
-    let (_, answer) = world.client().call("POST", "/tasks", Some(&body));
-    let (status, body) = answer?;
+    let (status, body) = world.client().ask("POST", "/tasks", Some(&body))?;
     Some(if status == 200 { Ok(text(&body["task_id"])) } else { Err(body) })
 }
 

@@ -12,10 +12,12 @@ use super::client::World;
 use super::os::{Chance, copy_folder, python, say, until};
 use super::site::Site;
 use super::story::seed;
-use super::work;
+use super::work::{self, Manner};
 
 /// Tasks stay in the queue.
 const NO_AGENTS: &str = "[pool]\nautostart = false\n[queue]\nmax_depth = 1000\n";
+
+const QUICK: Manner = Manner { work_ms: 1, cancels: false, fails: false };
 
 /// A task that was acknowledged.
 struct Accepted {
@@ -35,7 +37,7 @@ fn site_with_tasks(count: u64, chance: &mut Chance) -> (Site, Vec<Accepted>) {
 
 fn accept(site: &Site, token: &str, chance: &mut Chance) -> Accepted {
     let world = World::new(site.line.clone());
-    let payload = work::payload(token, 1, chance);
+    let payload = work::payload(token, QUICK, chance);
     let id = world.client().submit(token, true, &payload).expect("it is accepted");
     let wal = fs::metadata(site.state.join("daedalus.db-wal")).map_or(0, |file| file.len());
     Accepted { id, payload, wal }

@@ -34,7 +34,7 @@ fn nothing_is_lost_through_deaths_of_the_daemon() {
     let mut chance = seed("process");
     let mut site = Site::new(&process_config());
     let world = World::new(site.line.clone());
-    let manner = Manner { work_ms: 30, cancels: true };
+    let manner = Manner { work_ms: 30, cancels: true, fails: true };
     let story = Story { world: &world, manner, agents: &[], strike: &nothing_else };
     story.while_they_work(&mut chance, |chance| {
         (0..kills(30)).for_each(|_| live_and_die(&mut site, chance));
@@ -56,7 +56,7 @@ fn nothing_is_lost_when_agents_die_too() {
             try_to_send(below[chance.below(below.len() as u64) as usize], Signal::SIGKILL);
         }
     };
-    let manner = Manner { work_ms: 60, cancels: true };
+    let manner = Manner { work_ms: 60, cancels: true, fails: true };
     let story = Story { world: &world, manner, agents: &[], strike: &kill_one };
     story.while_they_work(&mut chance, |chance| {
         (0..kills(10)).for_each(|_| live_and_die(&mut site, chance));
@@ -72,7 +72,7 @@ fn attempts_on_external_agents_outlive_the_daemon() {
     let world = World::new(site.line.clone());
     site.start();
     let agents = three_agents(&world);
-    let manner = Manner { work_ms: 40, cancels: false };
+    let manner = Manner { work_ms: 40, cancels: false, fails: false };
     let story = Story { world: &world, manner, agents: &agents, strike: &nothing_else };
     story.while_they_work(&mut chance, |chance| {
         site.kill();
@@ -102,7 +102,7 @@ fn nothing_is_lost_when_external_agents_are_failed_too() {
             answer.filter(|(status, _)| [200, 409].contains(status))
         });
     };
-    let manner = Manner { work_ms: 40, cancels: true };
+    let manner = Manner { work_ms: 40, cancels: true, fails: true };
     let story = Story { world: &world, manner, agents: &agents, strike: &fail_one };
     story.while_they_work(&mut chance, |chance| {
         site.kill();

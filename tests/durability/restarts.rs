@@ -21,7 +21,7 @@ fn stopped_thrice(config: &str, test: &str, work_ms: u64, agents: bool) -> (Site
     let world = World::new(site.line.clone());
     site.start();
     let agents = if agents { three_agents(&world) } else { Vec::new() };
-    let manner = Manner { work_ms, cancels: false };
+    let manner = Manner { work_ms, cancels: false, fails: false };
     let story = Story { world: &world, manner, agents: &agents, strike: &nothing_else };
     story.while_they_work(&mut chance, |chance| {
         for _ in 0..3 {
@@ -95,7 +95,7 @@ fn a_daemon_that_stands_still_costs_no_healthy_agent_its_life() {
     };
     three_agents(&world);
     let before = lives();
-    let manner = Manner { work_ms: 100, cancels: false };
+    let manner = Manner { work_ms: 100, cancels: false, fails: false };
     let story = Story { world: &world, manner, agents: &[], strike: &nothing_else };
     story.while_they_work(&mut chance, |chance| {
         for _ in 0..3 {

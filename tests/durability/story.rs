@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::checker::violations;
 use super::client::{AtTheEnd, World};
+use super::history::Said;
 use super::os::{Chance, let_pass, python, say, until};
 use super::site::Site;
 use super::work::{self, Manner};
@@ -17,14 +18,14 @@ pub(super) fn process_config() -> String {
         [python().as_str(), "-I", "-S", worker].map(|word| format!("{word:?}")).join(", ");
     format!(
         "[pool]\nsize = 3\nrestarts_max = 1000\n\
-         [queue]\nmax_depth = 30\nmax_attempts = 100\nexclusion_relax_s = 0.1\n\
+         [queue]\nmax_depth = 30\nmax_attempts = 100\nexclusion_relax_s = 0.1\nbackoff_first_s = 0.05\n\
          [worker]\ncommand = [{command}]\nenv = {{ RUNS = \"RUNS_HERE\" }}\ncancel_grace_s = 0.5\n"
     )
 }
 
 /// Three external agents.
 pub(super) const EXTERNAL: &str = "[pool]\nsize = 3\n[queue]\nmax_depth = 30\nmax_attempts = 100\n\
-                        exclusion_relax_s = 0.1\n[worker]\nkind = \"external\"\n";
+                        exclusion_relax_s = 0.1\nbackoff_first_s = 0.05\n[worker]\nkind = \"external\"\n";
 
 /// A seed of this run for this test, which is printed: a failure can be looked at again.
 pub(super) fn seed(test: &str) -> Chance {
@@ -90,7 +91,16 @@ pub(super) fn settle(site: &mut Site, world: &World) -> usize {
     let found = violations(&history);
     assert!(found.is_empty(), "{} violations: {:#?}", found.len(), &found[..found.len().min(20)]);
     let (tasks, answers) = (history.tasks().len(), history.sights.len());
-    say(&format!("{tasks} tasks, {} runs, {answers} answers about tasks", history.runs.len()));
+    let tries = |said: &dyn Fn(&Said) -> bool| {
+        history.submits.iter().filter(|submit| said(&submit.said)).count()
+    };
+    let refused = tries(&|said| *said == Said::Refused);
+    let unknown = tries(&|said| *said == Said::Unknown);
+    say(&format!(
+        "{tasks} tasks, {} runs, {answers} answers about tasks; {refused} submits were refused, \
+         {unknown} had no answer",
+        history.runs.len()
+    ));
     tasks
 }
 

@@ -18,13 +18,21 @@ pub(crate) struct Manner {
     pub(crate) work_ms: u64,
     /// Whether some are called off.
     pub(crate) cancels: bool,
+    /// Whether some fail, at first or for good.
+    pub(crate) fails: bool,
 }
 
 /// A payload that nobody else has, with what JSON has to offer.
-pub(crate) fn payload(token: &str, work_ms: u64, chance: &mut Chance) -> Value {
+pub(crate) fn payload(token: &str, manner: Manner, chance: &mut Chance) -> Value {
+    let work_ms = chance.below(manner.work_ms + 1);
+    let fate = match chance.below(12) {
+        0 if manner.fails => "fails at first",
+        1 if manner.fails => "fails",
+        _ => "done",
+    };
     let long = "\u{e9}\u{1f600}\"\\\n ".repeat(chance.below(60) as usize);
     json!({
-        "token": token, "work_ms": work_ms, "text": long, "odd": [chance.next(), -1.5e-7, null],
+        "token": token, "work_ms": work_ms, "fate": fate, "text": long, "odd": [chance.next(), -1.5e-7, null],
         "z": {"b": [], "a": {"": true}},
     })
 }
@@ -37,7 +45,7 @@ pub(crate) fn submit(world: &World, name: &str, manner: Manner, mut chance: Chan
             return;
         }
         let token = format!("{name}-{number}");
-        let payload = payload(&token, chance.below(manner.work_ms + 1), &mut chance);
+        let payload = payload(&token, manner, &mut chance);
         let has_key = !chance.one_in(4);
         let Some(task) = client.submit(&token, has_key, &payload) else { continue };
         if has_key && chance.one_in(8) {
@@ -109,7 +117,7 @@ pub(crate) fn be_agent(world: &World, agent: &str, number: u64) {
         let_pass(Duration::from_millis(work["payload"]["work_ms"].as_u64().expect("a number")));
         run.end = Some(world.moment());
         world.history().runs.push(run.clone());
-        if let Some((409, refused)) = client.complete(&run) {
+        if let Some((409, refused)) = client.complete(&run, &work["payload"]["fate"]) {
             let code = refused["code"].as_str().expect("a code");
             assert!(
                 ["already_finished", "stale_attempt", "not_running"].contains(&code),

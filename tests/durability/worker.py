@@ -31,14 +31,21 @@ def write(path, **line):
 def work(frame):
     path = os.path.join(os.environ["RUNS"], frame["task_id"])
     earlier = [json.loads(line) for line in open(path)] if os.path.exists(path) else []
-    alive = [run["pid"] for run in earlier if run["pid"] != me["pid"] and born(run["pid"]) == run["ticks"]]
+    ended = {run["attempt"] for run in earlier if run["what"] == "end"}
+    alive = [run["pid"] for run in earlier
+             if run["attempt"] not in ended and born(run["pid"]) == run["ticks"]]
     run = {"task": frame["task_id"], "attempt": frame["attempt"], "token": frame["payload"]["token"]}
     write(path, what="start", alive=alive, **run)
     lease = {"task_id": run["task"], "attempt": run["attempt"]}
     say("started", **lease)
     time.sleep(frame["payload"]["work_ms"] / 1000)
     write(path, what="end", **run)
-    say("result", **lease, output={"token": run["token"], "attempt": run["attempt"], "pid": me["pid"]})
+    fate = frame["payload"]["fate"]
+    at_first = fate == "fails at first" and run["attempt"] == 1
+    if fate == "fails" or at_first:
+        say("error", **lease, code="fated", message="as wanted", retryable=at_first)
+    else:
+        say("result", **lease, output={"token": run["token"], "attempt": run["attempt"], "pid": me["pid"]})
 
 say("hello", proto=[1, 1], pid=os.getpid())
 for line in sys.stdin:
