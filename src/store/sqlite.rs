@@ -4,6 +4,8 @@
 //! never wait for the writer. A task is one row; what never changes of it is written once.
 
 mod agents;
+mod backup;
+mod check;
 mod expire;
 mod history;
 mod load;
@@ -21,6 +23,8 @@ use uuid::Uuid;
 use super::{Expired, History, Store, StoreError};
 use crate::domain::{Change, Snapshot, StoreMetrics};
 
+pub use backup::{Backup, Progress, backup};
+pub use check::{AgentKinds, AtStart, CheckReport, TaskCounts, check};
 pub use history::SqliteHistory;
 
 /// The writing side of the file.

@@ -18,6 +18,9 @@ use crate::domain::Change;
 const UPKEEP_US: u64 = 200_000;
 /// How soon it goes on when there is more to forget.
 const GO_ON: Duration = Duration::from_millis(20);
+/// After so many looks with nothing to commit the store is tidied up: not between two commits of a
+/// quiet day.
+const QUIET_LOOKS: u32 = 25;
 /// How many turns become one commit at most.
 const TURNS_PER_COMMIT: usize = 1_024;
 /// A write-ahead log of this size does not shrink although it should.
@@ -155,6 +158,8 @@ struct Thread {
     looked_at_us: u64,
     warned_at_us: u64,
     more_to_forget: bool,
+    /// Looks since the last commit.
+    quiet_looks: u32,
 }
 
 impl Thread {
@@ -171,6 +176,7 @@ impl Thread {
             looked_at_us: 0,
             warned_at_us: 0,
             more_to_forget: false,
+            quiet_looks: 0,
         }
     }
 
@@ -212,6 +218,9 @@ impl Thread {
                 self.store.commit(std::mem::take(&mut changes))?;
                 self.gauges.committed(turns as u64);
                 (self.on_committed)(turn);
+                self.quiet_looks = 0;
+            } else {
+                self.quiet_looks = self.quiet_looks.saturating_add(1);
             }
             if stop {
                 // So that the file alone is the store. If not, the next start reads the log too.
@@ -230,6 +239,9 @@ impl Thread {
             let expired = self.store.expire(now_us.saturating_sub(self.retention_us))?;
             self.more_to_forget = expired.more;
             self.gauges.expired(expired.tasks);
+        }
+        if self.quiet_looks == QUIET_LOOKS {
+            self.store.checkpoint()?;
         }
         if due {
             self.looked_at_us = now_us;

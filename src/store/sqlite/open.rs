@@ -29,7 +29,8 @@ const TO_WRITE: OpenFlags =
 /// Statements kept ready per connection.
 const STATEMENTS: usize = 32;
 
-const RESTORE: &str = "restore a backup, or move the file away to begin with an empty store";
+const RESTORE: &str = "restore a backup (`daedalus check FILE` says whether one is sound), or move \
+     the file away to begin with an empty store";
 
 /// Opens the file for the one writer, and makes or updates it as needed.
 pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
@@ -60,6 +61,11 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error| explain(path, error);
+    // SQLite does not say that there is no file. Opening it here to find out would cost this process
+    // its locks on the file: they go with the first descriptor that is closed.
+    fs::metadata(path).map_err(|error| {
+        StoreError::new(format!("cannot open the store {}", path.display()), error)
+    })?;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     known_version(&connection, path)?;
     prepare(&connection, READER_CACHE_KIB).map_err(failed)?;
@@ -173,9 +179,7 @@ pub(super) fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
 
 fn damaged(path: &Path, how: &str, error: Option<rusqlite::Error>) -> StoreError {
     let place = path.display();
-    let what = format!(
-        "the store {place} is damaged, {how}: `daedalus check {place}` says more; {RESTORE}"
-    );
+    let what = format!("the store {place} is damaged, {how}: {RESTORE}");
     match error {
         Some(error) => StoreError::new(what, error),
         None => StoreError::plain(what),

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::Connection;
 
 use super::sample::{ended, new, pending, running};
-use super::{Place, bytes, told};
+use super::{Place, bytes};
 use crate::domain::TaskStatus;
 use crate::store::{SqliteStore, Store};
 
 /// What is said when the store of this place cannot be opened.
 fn refusal(place: &Place) -> String {
-    told(&SqliteStore::open(&place.file()).unwrap_err())
+    SqliteStore::open(&place.file()).unwrap_err().chain()
 }
 
 /// A store with some tasks, closed.
@@ -164,16 +164,16 @@ fn a_broken_row_is_named() {
     let place = filled();
     let connection = Connection::open(place.file()).unwrap();
     connection.execute("UPDATE tasks SET body = '{}' WHERE seq = 20", []).unwrap();
-    let said = told(&place.open().load().unwrap_err());
+    let said = place.open().load().unwrap_err().chain();
     assert!(said.contains("task 20 in the store"), "{said}");
     assert!(said.contains("missing field `attempt`"), "{said}");
 }
 
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
-    let said = told(&SqliteStore::open("/proc/daedalus.db".as_ref()).unwrap_err());
+    let said = SqliteStore::open("/proc/daedalus.db".as_ref()).unwrap_err().chain();
     assert!(said.contains("cannot create the store /proc/daedalus.db: "), "{said}");
-    let said = told(&SqliteStore::open("/nowhere/daedalus.db".as_ref()).unwrap_err());
+    let said = SqliteStore::open("/nowhere/daedalus.db".as_ref()).unwrap_err().chain();
     assert!(said.contains("cannot create the store /nowhere/daedalus.db: No such"), "{said}");
     let place = Place::new();
     fs::create_dir(place.file()).unwrap();
