@@ -223,6 +223,8 @@ impl Thread {
                 self.quiet_looks = self.quiet_looks.saturating_add(1);
             }
             if stop {
+                // So that the file alone is the store. If not, the next start reads the log too.
+                let _still_durable = self.store.checkpoint();
                 return Ok(());
             }
             self.look_after()?;
