@@ -25,7 +25,7 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<TaskStatus, Refusal> {
-        let (id, status) = (task.id, self.status_here(task.id).unwrap_or(task.status()));
+        let (id, status) = (task.id, self.status_here(task.id).unwrap_or_else(|| task.status()));
         if !matches!(status, TaskStatus::Failed | TaskStatus::Cancelled) {
             return Err(Refusal::NotRetryable { status });
         }
