@@ -24,7 +24,7 @@ impl Before {
         let inside = world.inside();
         let mut waits = BTreeMap::new();
         let mut attempts = BTreeMap::new();
-        for task in inside.tasks.values() {
+        for task in all_tasks(world, inside) {
             attempts.insert(task.id, task.attempt);
             if let TaskState::Pending(wait) = task.state {
                 waits.insert(task.id, wait);
@@ -45,11 +45,11 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     every_task_is_in_exactly_one_place(inside);
     the_queue_offers_what_may_run(inside);
     counters_equal_a_recount(world, inside);
-    attempt_numbers_grow_by_one(inside, before, effects);
-    only_the_newest_attempt_of_a_running_task_is_open(inside);
+    attempt_numbers_grow_by_one(world, inside, before, effects);
+    only_the_newest_attempt_of_a_running_task_is_open(world, inside);
     a_run_and_its_task_name_each_other(inside);
     a_live_task_has_budget_left(inside);
-    failures_and_exclusions_follow_from_the_attempts(inside);
+    failures_and_exclusions_follow_from_the_attempts(world, inside);
     ended_tasks_never_change(world, inside);
     the_idle_index_holds_the_candidates(world, inside);
     every_deadline_has_its_timer_and_no_other_timer_is_left(world, inside);
@@ -78,7 +78,8 @@ fn remember_who_became_idle(world: &mut World, before: &Before) {
 
 fn every_accepted_task_is_known(world: &World, inside: Inside<'_>) {
     for id in &world.accepted {
-        let known = inside.ids.get(id).and_then(|seq| inside.tasks.get(seq));
+        let here = inside.ids.get(id).and_then(|seq| inside.tasks.get(seq));
+        let known = here.or_else(|| world.disk.ended(*id));
         assert!(known.is_some_and(|task| task.id == *id), "{} was lost", name(id));
     }
     assert_eq!(inside.ids.len(), inside.tasks.len(), "an id without its task was left behind");
@@ -86,7 +87,6 @@ fn every_accepted_task_is_known(world: &World, inside: Inside<'_>) {
 
 fn every_task_is_in_exactly_one_place(inside: Inside<'_>) {
     let mut pending: Vec<_> = Vec::new();
-    let mut ended = BTreeSet::new();
     for (seq, task) in inside.tasks {
         match task.state {
             TaskState::Pending(_) => pending.push(task.place()),
@@ -99,16 +99,17 @@ fn every_task_is_in_exactly_one_place(inside: Inside<'_>) {
                     name(agent)
                 );
             }
-            TaskState::Ended { .. } => assert!(ended.insert(*seq)),
+            TaskState::Ended { .. } => {
+                let runs = |agent: &Agent| agent.run.as_ref().is_some_and(|run| run.task == *seq);
+                let goes_on = inside.agents.values().any(runs);
+                assert!(goes_on, "{} has ended, no run of it is left, and it stays", name(task.id));
+            }
         }
     }
     pending.sort_unstable();
     let queued: Vec<_> = inside.queue.iter().collect();
     assert_eq!(queued, pending, "the queue is not the pending tasks in order");
     assert_eq!(inside.queue.len(), pending.len(), "the depth of the queue is not a recount");
-    let ended_index: BTreeSet<_> = inside.ended.iter().copied().collect();
-    assert_eq!(ended_index.len(), inside.ended.len(), "a task ended twice");
-    assert_eq!(ended_index, ended, "the list of ended tasks is not the ended tasks");
 }
 
 fn the_queue_offers_what_may_run(inside: Inside<'_>) {
@@ -131,9 +132,16 @@ fn the_queue_offers_what_may_run(inside: Inside<'_>) {
     inside.queue.check_heads();
 }
 
+/// Every task: those in memory, and those that have left it for the disk.
+fn all_tasks<'a>(world: &'a World, inside: Inside<'a>) -> impl Iterator<Item = &'a Task> {
+    let on_disk = world.disk.tasks.values();
+    let left = on_disk.filter(move |task| !inside.tasks.contains_key(&task.seq));
+    inside.tasks.values().chain(left)
+}
+
 fn counters_equal_a_recount(world: &World, inside: Inside<'_>) {
     let count = |is_it: &dyn Fn(&Task) -> bool| {
-        inside.tasks.values().filter(|&task| is_it(task)).count() as u64
+        all_tasks(world, inside).filter(|&task| is_it(task)).count() as u64
     };
     let status = |status| count(&|task| task.status() == status);
     let counters = inside.counters;
@@ -147,20 +155,25 @@ fn counters_equal_a_recount(world: &World, inside: Inside<'_>) {
     assert_eq!(counters.failed, status(TaskStatus::Failed), "failed tasks");
     assert_eq!(counters.cancelled, status(TaskStatus::Cancelled), "cancelled tasks");
     assert_eq!(counters.submitted, world.accepted.len() as u64, "accepted tasks");
-    let attempts: usize = inside.tasks.values().map(|task| task.attempts.len()).sum();
+    let attempts: usize = all_tasks(world, inside).map(|task| task.attempts.len()).sum();
     assert_eq!(counters.assigned, attempts as u64, "assignments");
     let runs = |agent: &&Agent| agent.is_process() && agent.run.is_some();
     let process_runs = inside.agents.values().filter(runs).count();
     assert_eq!(inside.process_runs, process_runs, "runs of process agents");
 }
 
-fn attempt_numbers_grow_by_one(inside: Inside<'_>, before: &Before, effects: &[Effect]) {
+fn attempt_numbers_grow_by_one(
+    world: &World,
+    inside: Inside<'_>,
+    before: &Before,
+    effects: &[Effect],
+) {
     let mut expected = before.attempts.clone();
     for (task, _) in assignments(effects) {
         let attempt = expected.entry(task).or_default();
         *attempt = attempt.next();
     }
-    for task in inside.tasks.values() {
+    for task in all_tasks(world, inside) {
         let newest = expected.get(&task.id).copied().unwrap_or_default();
         assert_eq!(task.attempt, newest, "attempt of {}", name(task.id));
         let numbers = task.attempts.iter().map(|record| record.attempt.get());
@@ -168,8 +181,8 @@ fn attempt_numbers_grow_by_one(inside: Inside<'_>, before: &Before, effects: &[E
     }
 }
 
-fn only_the_newest_attempt_of_a_running_task_is_open(inside: Inside<'_>) {
-    for task in inside.tasks.values() {
+fn only_the_newest_attempt_of_a_running_task_is_open(world: &World, inside: Inside<'_>) {
+    for task in all_tasks(world, inside) {
         let open: Vec<_> = task.attempts.iter().filter(|record| record.end.is_none()).collect();
         match task.state {
             TaskState::InProgress { agent } => {
@@ -214,8 +227,8 @@ fn a_live_task_has_budget_left(inside: Inside<'_>) {
 }
 
 /// The table of rule 7, from the history of each task.
-fn failures_and_exclusions_follow_from_the_attempts(inside: Inside<'_>) {
-    for task in inside.tasks.values() {
+fn failures_and_exclusions_follow_from_the_attempts(world: &World, inside: Inside<'_>) {
+    for task in all_tasks(world, inside) {
         let (mut failures, mut interruptions) = (0, 0);
         let mut failed_on = Vec::new();
         for record in &task.attempts {
@@ -254,7 +267,8 @@ fn failures_and_exclusions_follow_from_the_attempts(inside: Inside<'_>) {
 
 fn ended_tasks_never_change(world: &World, inside: Inside<'_>) {
     for (id, status) in &world.ended {
-        let task = &inside.tasks[&inside.ids[id]];
+        let here = inside.ids.get(id).and_then(|seq| inside.tasks.get(seq));
+        let task = here.or_else(|| world.disk.task(*id)).expect("an ended task is somewhere");
         assert_eq!(task.status(), *status, "{} ended and changed", name(id));
     }
 }

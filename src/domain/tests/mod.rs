@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one effect among all")]
 
 mod attempts;
+mod disk;
 mod exclusion;
 mod gates;
 mod idempotency;

@@ -137,7 +137,10 @@ impl Storm {
     }
 
     fn is_external(&self, who: &str) -> bool {
-        self.world.scheduler.agent_view(agent(who)).is_ok_and(|view| view.kind == "external")
+        self.world
+            .scheduler
+            .agent_view(agent(who))
+            .is_ok_and(|view| view.kind != AgentKind::Process)
     }
 
     fn happens(&mut self, event: Happens) {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::disk::Disk;
 use super::invariants::{self, Before};
 use crate::domain::scheduler::Inside;
 use crate::domain::{
@@ -36,7 +37,7 @@ pub(super) struct World {
     pub lost: BTreeMap<AgentId, Incarnation>,
     /// The latencies of every success, the oldest first; an oracle's own memory.
     pub learned: BTreeMap<(AgentId, TaskType), Vec<u64>>,
-    /// Every task that ended and how: it must never change again.
+    /// Every task that has ended and how: it must never change again, unless somebody retries it.
     pub ended: BTreeMap<TaskId, TaskStatus>,
     pub accepted: BTreeSet<TaskId>,
     /// Since when each idle agent is idle; an oracle's own memory.
@@ -45,6 +46,8 @@ pub(super) struct World {
     pub underway: BTreeSet<AgentId>,
     /// How often the daemon was told that it has drained.
     pub drained: usize,
+    /// What the store has.
+    pub disk: Disk,
     /// Checks nothing, for scenarios with many tasks.
     pub unchecked: bool,
     fresh: u64,
@@ -116,6 +119,7 @@ impl World {
             idle_since: BTreeMap::new(),
             underway: BTreeSet::new(),
             drained: 0,
+            disk: Disk::default(),
             unchecked: false,
             fresh: 0,
         }
@@ -146,6 +150,8 @@ impl World {
         let before = if self.unchecked { Before::default() } else { Before::of(self) };
         let mut effects = Vec::new();
         let answer = verb(&mut self.scheduler, self.now, &mut effects);
+        let changes = self.scheduler.take_changes(self.now);
+        self.disk.apply(changes, &[]);
         for effect in &effects {
             self.remember(effect);
         }
@@ -361,7 +367,8 @@ impl World {
     }
 
     pub(super) fn cancel(&mut self, what: &str) -> Result<TaskStatus, Refusal> {
-        self.call(|s, now, fx| s.cancel(task(what), now, fx))
+        let answer = self.call(|s, now, fx| s.cancel(task(what), now, fx));
+        self.or_of_the_past(what, answer)
     }
 
     /// The process agent says that it started what it has.
@@ -402,7 +409,17 @@ impl World {
         jitter: Jitter,
     ) -> Result<TaskStatus, Refusal> {
         let attempt = attempt.map(Attempt::new);
-        self.call(|s, now, fx| s.complete(task(what), attempt, report, now, jitter, fx))
+        let answer =
+            self.call(|s, now, fx| s.complete(task(what), attempt, report, now, jitter, fx));
+        self.or_of_the_past(what, answer)
+    }
+
+    /// What is not in memory has ended, if there ever was such a task.
+    fn or_of_the_past<T>(&self, what: &str, answer: Result<T, Refusal>) -> Result<T, Refusal> {
+        answer.map_err(|refusal| match self.disk.ended(task(what)) {
+            Some(ended) if refusal == Refusal::TaskNotFound => ended.already_finished(),
+            _ => refusal,
+        })
     }
 
     /// Submits a task, has this agent complete it after so long, and forgets about it.
