@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use daedalus::actors::fatal::{Fatal, Loss};
+use daedalus::actors::fatal::Fatal;
 use daedalus::actors::handle::PoolHandle;
 use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
 use daedalus::domain::{
