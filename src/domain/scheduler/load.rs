@@ -141,7 +141,7 @@ impl Scheduler {
                 self.counted += usize::from(counted);
                 match hold {
                     Hold::Backoff { until_us } if until_us > now.mono_us => {
-                        let longest_us = self.limits.backoff_max_us;
+                        let longest_us = self.backoff_us(seq, Jitter::FULL);
                         let until_us = until_us.min(now.mono_us.saturating_add(longest_us));
                         self.move_hold(seq, Hold::Backoff { until_us });
                         self.timers.set(until_us, Timer::Backoff(seq));
