@@ -16,6 +16,8 @@ LOCKS := python/requirements.lock python/requirements-test.lock
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 # What is appended to the command of `make run`.
 RUN_ARGS ?=
+# How often each story of `make soak` kills the daemon.
+SOAK_KILLS ?= 1000
 
 # $(call need,package,why): installs a Debian package as root, else says what is missing.
 define need
@@ -54,6 +56,11 @@ check: linker ## Checks form, lints, documentation and licences.
 	else
 		echo "cargo-deny is not installed: licences and sources of the dependencies are not checked"
 	fi
+
+.PHONY: soak
+soak: linker ## Kills the daemon 1000 times in each story and checks everything that was answered.
+	@DAEDALUS_SOAK_KILLS=$(SOAK_KILLS) DAEDALUS_SOAK_HISTORY=1000000 \
+		cargo test --locked --release --test durability -- --nocapture
 
 .PHONY: bench
 bench: setup ## Runs each benchmark beside its baseline.

@@ -1,9 +1,10 @@
 //! Wiring: what starts and what stops, in which order.
 
 mod keep;
+mod lock;
 mod settings;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::domain::TraceId;
 use crate::http;
 use crate::logging;
 use crate::store::{Store, StoreError};
+use crate::systemd;
 use crate::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
 use settings::{actor_settings, http_settings};
 
@@ -31,6 +33,17 @@ const TREES_END_WITHIN: Duration = Duration::from_secs(32);
 
 /// How long workers that do nothing get to end by themselves.
 const PROCESSES_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// What a start may take beyond the agents' own time to start: what an earlier daemon left ends, and
+/// the store is read.
+const START_EXTRA: Duration = Duration::from_secs(60);
+
+/// How soon to ask again whether the first agents have come up.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a stop may take beyond the drain: the times above, that of the HTTP server, and the last
+/// commit.
+const STOP_EXTRA: Duration = Duration::from_secs(90);
 
 /// Where in the state directory the agents work.
 const AGENTS_DIR: &str = "agents";
@@ -70,6 +83,18 @@ pub enum AppError {
         #[source]
         cause: io::Error,
     },
+    /// Another daemon works with this store.
+    #[error("another daedalus uses the store {}; store.path sets another one", .0.display())]
+    StoreInUse(PathBuf),
+    /// The store cannot be locked.
+    #[error("cannot lock the store {}", .path.display())]
+    StoreLock {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,7 +128,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let _lock = lock_state_dir(&config.state_dir)?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
-    let store = keep::open(config)?;
+    let (store, _store_lock) = keep::open(config)?;
     let launcher = std::env::current_exe()
         .map_err(|cause| AppError::Start { what: "without knowing its own executable", cause })?;
     let log = logging::start(&config.log);
@@ -147,6 +172,7 @@ async fn serve(
     mut stop: Stop,
     log: &Logger,
 ) -> Result<(), AppError> {
+    systemd::starting(config.worker.start_timeout + START_EXTRA);
     let fatal = Fatal::new();
     let store_id = store.id().to_string();
     let keep = keep::recover(config, store, log).await?;
@@ -167,14 +193,17 @@ async fn serve(
     let listening = server.handle();
     actix_web::rt::spawn(server);
     info!(log, "listening"; "component" => "app", "addr" => %addr);
-    if target == 0 && config.pool.autostart && config.pool.size > 0 {
-        actix_web::rt::spawn(autostart(pool.clone(), log.clone()));
-    }
+    let is_automatic = target == 0 && config.pool.autostart && config.pool.size > 0;
+    let starting = start_pool(pool.clone(), is_automatic, addr, log.clone());
+    let starting = actix_web::rt::spawn(starting);
+    actix_web::rt::spawn(show_life(pool.clone()));
 
     tokio::select! {
         signal = stop.ordered() => info!(log, "stopping"; "component" => "app", "signal" => signal),
         loss = fatal.lost() => return crash(loss, spawner, log).await,
     }
+    starting.abort();
+    systemd::stopping(config.pool.drain + STOP_EXTRA);
     tokio::select! {
         () = shut_down(&pool, config.pool.drain, &mut stop, &listening) => {}
         loss = fatal.lost() => return crash(loss, spawner, log).await,
@@ -227,9 +256,28 @@ async fn end_trees(spawner: SpawnerHandle) -> bool {
     ended.await.unwrap_or(false)
 }
 
-async fn autostart(pool: PoolHandle, log: Logger) {
-    if let Err(error) = pool.initialize(None).await {
+/// Starts the first pool, if that is wanted, and says that the daemon is ready when each agent is
+/// idle or failed: a pool without agents is ready too, because more can be spawned.
+async fn start_pool(pool: PoolHandle, is_automatic: bool, addr: SocketAddr, log: Logger) {
+    if is_automatic && let Err(error) = pool.initialize(None).await {
         warn!(log, "autostart_failed"; "component" => "app", "error" => %error);
+    }
+    // Without an answer the disk hangs, or somebody else already ends the daemon.
+    while pool.all_settled().await.is_err() {
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    systemd::ready(&format!("serving at {addr}"));
+}
+
+/// Tells the service manager, when it asked, that the daemon is not hung: somebody answers what
+/// every request has to pass, the store included.
+async fn show_life(pool: PoolHandle) {
+    let Some(interval) = systemd::watchdog_interval() else { return };
+    loop {
+        if pool.readiness().await.is_ok() {
+            systemd::alive();
+        }
+        tokio::time::sleep(interval).await;
     }
 }
 
@@ -253,13 +301,8 @@ fn start_spawner(
 fn lock_state_dir(path: &Path) -> Result<File, AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
     std::fs::create_dir_all(path).map_err(failed)?;
-    let lock = File::create(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(AppError::StateDirInUse(path.to_path_buf())),
-        Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-    }
-    Ok(lock)
+    let lock = lock::take(&path.join("lock")).map_err(failed)?;
+    lock.ok_or_else(|| AppError::StateDirInUse(path.to_path_buf()))
 }
 
 /// Removes the working directories that an earlier daemon left behind when it was killed.

@@ -8,4 +8,5 @@ pub mod domain;
 pub mod http;
 pub mod logging;
 pub mod store;
+pub mod systemd;
 pub mod worker;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix::{Context, Handler, Message};
-use daedalus::actors::fatal::Fatal;
+use daedalus::actors::fatal::{Fatal, Loss};
 use daedalus::actors::handle::PoolHandle;
 use daedalus::actors::{
     self, ActorSettings, Keep, Patience, PoolSettings, WorkerAgent, WorkerSettings,
@@ -56,7 +56,7 @@ impl Pool {
             launcher: env!("CARGO_BIN_EXE_daedalus").into(),
             store_id: format!("panic-{}", Uuid::new_v4()),
             log: log.clone(),
-            on_panic: Box::new(move || alarm.raise("spawner")),
+            on_panic: Box::new(move || alarm.raise(Loss::Panicked("spawner"))),
         })
         .expect("the spawner starts");
         let second = Duration::from_secs(1);
@@ -233,8 +233,12 @@ fn a_panic_where_nothing_may_panic_is_fatal() {
             panic!("boom, as the test wants it");
         });
         assert!(thread.join().is_err());
-        assert_eq!(within("the alarm", fatal.lost()).await, "router");
-        fatal.raise("store");
-        assert_eq!(within("the alarm", fatal.lost()).await, "router", "the first one counts");
+        assert_eq!(within("the alarm", fatal.lost()).await, Loss::Panicked("router"));
+        fatal.raise(Loss::Store("full".to_owned()));
+        assert_eq!(
+            within("the alarm", fatal.lost()).await,
+            Loss::Panicked("router"),
+            "the first one counts"
+        );
     });
 }

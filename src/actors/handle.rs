@@ -288,6 +288,10 @@ impl PoolHandle {
         if self.ask(&self.router, IsDraining).await? {
             reasons.push("the daemon is stopping".to_owned());
         }
+        if self.gauges.is_full() {
+            let min_free_mb = self.gauges.min_free_mb();
+            reasons.push(Refusal::StoreFull { min_free_mb }.to_string());
+        }
         let views = self.ask(&self.router, ListAgents).await?;
         if views.is_empty() {
             reasons.push("the pool has no agents; initialize it or spawn some".to_owned());

@@ -36,7 +36,6 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
             assignment_latency_target_us: micros(queue.assignment_latency_target),
             cancel_grace_us: micros(worker.cancel_grace),
             timeout_us: TaskType::ALL.map(timeout),
-            ..Limits::default()
         },
         gates: Gates::default(),
         pool: PoolSettings {

@@ -1,5 +1,7 @@
 //! Arguments and exit codes.
 
+mod backup;
+mod check;
 mod launch;
 mod serve;
 mod worker;
@@ -24,6 +26,10 @@ enum Subcommands {
     Serve(serve::Arguments),
     /// Print the effective configuration, secrets hidden.
     Config(serve::Arguments),
+    /// Copy the store to a file while the daemon runs.
+    Backup(backup::Arguments),
+    /// Say whether the store, or a backup of it, is sound and what is in it.
+    Check(check::Arguments),
     /// The parent of one worker; started by the daemon.
     #[command(hide = true)]
     Launch(launch::Arguments),
@@ -37,6 +43,8 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Some(Subcommands::Serve(arguments)) => serve::serve(arguments),
         Some(Subcommands::Config(arguments)) => serve::show_config(arguments),
+        Some(Subcommands::Backup(arguments)) => backup::run(arguments),
+        Some(Subcommands::Check(arguments)) => check::run(arguments),
         Some(Subcommands::Launch(arguments)) => launch::run(&arguments),
         Some(Subcommands::Worker(arguments)) => worker::run(&arguments),
         None => serve::serve(arguments.serve),

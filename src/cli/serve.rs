@@ -31,8 +31,36 @@ pub(super) struct Arguments {
     state_dir: Option<PathBuf>,
 }
 
+/// Which configuration names the store.
+#[derive(Debug, Args)]
+pub(super) struct StoreArguments {
+    /// The configuration file [default: /etc/daedalus/daedalus.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the daemon keeps its state [default: .daedalus]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl StoreArguments {
+    /// The file of the store.
+    pub(super) fn path(self) -> Result<PathBuf, ExitCode> {
+        let Self { config, state_dir } = self;
+        let config = Arguments { config, bind: None, state_dir }.load()?;
+        config.store_path().ok_or_else(|| complain(&NoFile, 1))
+    }
+}
+
+/// The configuration keeps nothing.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "store.path is \":memory:\": there is no file; name the configuration of the daemon by --config \
+     and --state-dir"
+)]
+struct NoFile;
+
 impl Arguments {
-    fn load(self) -> Result<Config, ExitCode> {
+    pub(super) fn load(self) -> Result<Config, ExitCode> {
         let sources = Sources {
             file: self.config,
             env: Sources::process_env(),
@@ -52,9 +80,9 @@ pub(super) fn serve(arguments: Arguments) -> ExitCode {
     match app::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ AppError::Crashed(_)) => complain(&error, EXIT_CRASHED),
-        Err(error @ (AppError::Store(_) | AppError::StoreFailed(_))) => {
-            complain(&error, EXIT_STORE)
-        }
+        Err(
+            error @ (AppError::Store(_) | AppError::StoreFailed(_) | AppError::StoreLock { .. }),
+        ) => complain(&error, EXIT_STORE),
         Err(error) => complain(&error, 1),
     }
 }
@@ -73,7 +101,7 @@ pub(super) fn show_config(arguments: Arguments) -> ExitCode {
 
 /// Says what went wrong and why, on one line.
 #[expect(clippy::print_stderr, reason = "the last word of the program, when no log is left")]
-fn complain(error: &dyn Error, code: u8) -> ExitCode {
+pub(super) fn complain(error: &dyn Error, code: u8) -> ExitCode {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -3,6 +3,7 @@
 mod affinity;
 mod agent;
 mod attempt;
+mod canonical;
 mod change;
 mod cut;
 mod decision;
@@ -41,7 +42,7 @@ pub use decision::{Candidate, Decision, Preference, Rule};
 pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};
 pub use exit::Exit;
 pub use gate::{Gate, Gates};
-pub use idempotency::{Fingerprint, IdempotencyKey};
+pub use idempotency::{Content, Fingerprint, IdempotencyKey};
 pub use ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 pub use json::Json;
 pub use limits::Limits;

@@ -18,6 +18,7 @@ mod pool;
 mod problem;
 mod query;
 mod reports;
+mod retry;
 mod routes;
 mod server;
 mod task_show;

@@ -392,5 +392,8 @@ mod tests {
         assert_eq!((late.code(), late.status_code().as_u16()), (Code::NoAnswer, 504));
         let down = Problem::from(CallError::Down);
         assert_eq!((down.code(), down.status_code().as_u16()), (Code::Unavailable, 503));
+        let unread = Problem::from(CallError::StoreUnreadable("no such page".to_owned()));
+        assert_eq!((unread.code(), unread.status_code().as_u16()), (Code::Unavailable, 503));
+        assert!(unread.to_string().ends_with("the store cannot be read: no such page"));
     }
 }

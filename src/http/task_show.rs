@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::answer::unix_seconds;
+use super::answer::{seconds, unix_seconds};
 use crate::domain::{
     AgentId, Attempt, AttemptRecord, Decision, Failure, Incarnation, Json, Now, Outcome,
     PendingReason, Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType,
@@ -38,7 +38,6 @@ pub(super) struct SummaryShown<'a> {
     usage: Option<Usage>,
     pending_reason: Option<String>,
     queue_position: Option<usize>,
-    /// Not estimated.
     eta_s: Option<f64>,
     trace_id: &'a TraceId,
 }
@@ -87,7 +86,8 @@ impl<'a> From<&'a TaskPage> for PageShown<'a> {
 
 impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
     fn from(task: &'a TaskSummary) -> Self {
-        let latency_us = |started: Now| started.since(task.created.mono_us);
+        // Of the times that are stored, so that it is the same after a start.
+        let latency_us = |started: Now| started.wall_us.saturating_sub(task.created.wall_us);
         Self {
             task_id: task.id,
             task_type: task.kind,
@@ -105,7 +105,7 @@ impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
             usage: task.usage,
             pending_reason: task.waiting.as_ref().map(|waiting| reason(&waiting.reason)),
             queue_position: task.waiting.as_ref().and_then(|waiting| waiting.position),
-            eta_s: None,
+            eta_s: task.waiting.as_ref().and_then(|waiting| waiting.eta_us).map(seconds),
             trace_id: &task.trace,
         }
     }

@@ -1,6 +1,7 @@
-//! Tasks: submit, read, complete, cancel.
+//! Tasks: submit, read, complete, cancel. Trying them again is in `retry`.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,8 +15,8 @@ use super::fields::{
 use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
 use crate::domain::{
-    AgentId, ListQuery, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Preference, Priority, Report, Seq,
-    TaskError, TaskId, TaskSpec, TaskStatus, TraceId,
+    AgentId, Content, Fingerprint, IdempotencyKey, ListQuery, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
+    Preference, Priority, Report, Seq, TaskError, TaskId, TaskSpec, TaskStatus, TraceId,
 };
 
 /// How long a call may wait, in seconds.
@@ -40,30 +41,41 @@ struct SubmitBody<'a> {
     priority: Option<&'a RawValue>,
     #[serde(borrow)]
     timeout_s: Option<&'a RawValue>,
+    #[serde(borrow)]
+    idempotency_key: Option<&'a RawValue>,
 }
 
 impl SubmitBody<'_> {
     fn parse(&self, trace: TraceId) -> Result<TaskSpec, Problem> {
         let kind = self.task_type.map(|kind| task_type("task_type", &string("task_type", kind)?));
+        let kind = kind.transpose()?.unwrap_or_default();
         let priority = self
             .priority
             .map(|priority| integer("priority", priority.get(), Priority::MIN..=Priority::MAX));
-        let preferred = self.preferred_agent_id.map(|id| {
-            let id = string("preferred_agent_id", id)?;
-            Ok::<_, Problem>(AgentId::parse(&id).ok_or(Preference::Unknown))
-        });
-        let timeout = self.timeout_s.map(|s| positive_us("timeout_s", s.get(), MAX_TIMEOUT_S));
+        let priority = priority.transpose()?.and_then(Priority::new).unwrap_or_default();
+        let preferred = self.preferred_agent_id.map(|id| string("preferred_agent_id", id));
+        let preferred = preferred.transpose()?;
+        let preferred = preferred.as_deref();
+        let timeout_us = self.timeout_s.map(|s| positive_us("timeout_s", s.get(), MAX_TIMEOUT_S));
+        let timeout_us = timeout_us.transpose()?;
+        let key = self.idempotency_key.map(key_name).transpose()?;
         let payload = self.payload.ok_or_else(|| missing("payload", "a JSON object"))?;
-        Ok(TaskSpec {
-            kind: kind.transpose()?.unwrap_or_default(),
-            priority: priority.transpose()?.and_then(Priority::new).unwrap_or_default(),
-            preferred: preferred.transpose()?,
-            timeout_us: timeout.transpose()?,
-            payload: object("payload", payload)?,
-            key: None,
-            trace,
-        })
+        let payload = object("payload", payload)?;
+        let content = Content { kind, priority, preferred, timeout_us, payload: &payload };
+        let key = key.map(|name| IdempotencyKey { name, content: Fingerprint::of(&content) });
+        let preferred = preferred.map(|id| AgentId::parse(id).ok_or(Preference::Unknown));
+        Ok(TaskSpec { kind, payload, priority, preferred, timeout_us, key, trace })
     }
+}
+
+fn key_name(raw: &RawValue) -> Result<Arc<str>, Problem> {
+    let name = string("idempotency_key", raw)?;
+    if IdempotencyKey::is_name(&name) {
+        return Ok(name.into());
+    }
+    let most = IdempotencyKey::MAX_CHARS;
+    let allowed = format_args!("a string of 1 to {most} characters, none a control character");
+    Err(not_allowed("idempotency_key", allowed, raw.get()))
 }
 
 #[derive(Serialize)]
@@ -228,9 +240,9 @@ fn parse_error(raw: &RawValue) -> Result<TaskError, Problem> {
 }
 
 #[derive(Serialize)]
-struct Changed {
-    task_id: TaskId,
-    status: TaskStatus,
+pub(super) struct Changed {
+    pub(super) task_id: TaskId,
+    pub(super) status: TaskStatus,
 }
 
 /// `POST /tasks/{id}/complete`.

@@ -19,8 +19,11 @@ use crate::domain::{
 
 pub use gauges::Gauges;
 pub use memory::{MemoryHistory, MemoryStore};
-pub use sqlite::{SqliteHistory, SqliteStore};
-pub use writer::{Handed, Ledger, Writer, WriterOptions, WriterStart};
+pub use sqlite::{
+    AgentKinds, AtStart, Backup, CheckReport, Progress, SqliteHistory, SqliteStore, TaskCounts,
+    backup, check,
+};
+pub use writer::{Handed, Ledger, OnFailed, Writer, WriterOptions, WriterStart};
 
 /// How many tasks a page looks at, at most.
 const LOOKED_AT_MOST: usize = 5_000;

@@ -4,8 +4,11 @@
 //! never wait for the writer. A task is one row; what never changes of it is written once.
 
 mod agents;
+mod backup;
+mod check;
 mod expire;
 mod history;
+mod lessons;
 mod load;
 mod open;
 mod rows;
@@ -21,6 +24,8 @@ use uuid::Uuid;
 use super::{Expired, History, Store, StoreError};
 use crate::domain::{Change, Snapshot, StoreMetrics};
 
+pub use backup::{Backup, Progress, backup};
+pub use check::{AgentKinds, AtStart, CheckReport, TaskCounts, check};
 pub use history::SqliteHistory;
 
 /// The writing side of the file.

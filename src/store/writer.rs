@@ -18,6 +18,9 @@ use crate::domain::Change;
 const UPKEEP_US: u64 = 200_000;
 /// How soon it goes on when there is more to forget.
 const GO_ON: Duration = Duration::from_millis(20);
+/// After so many looks with nothing to commit the store is tidied up: not between two commits of a
+/// quiet day.
+const QUIET_LOOKS: u32 = 25;
 /// How many turns become one commit at most.
 const TURNS_PER_COMMIT: usize = 1_024;
 /// A write-ahead log of this size does not shrink although it should.
@@ -91,6 +94,9 @@ pub struct WriterStart {
     received: Receiver<Order>,
 }
 
+/// Is told why nothing will be acknowledged any more.
+pub type OnFailed = Box<dyn FnOnce(&StoreError) + Send>;
+
 /// What the thread works with.
 pub struct WriterOptions {
     /// What it writes.
@@ -104,7 +110,7 @@ pub struct WriterOptions {
     /// Is told that every turn up to this one is durable.
     pub on_committed: Box<dyn FnMut(u64) + Send>,
     /// Is told why nothing will be acknowledged any more.
-    pub on_failed: Box<dyn FnOnce(&StoreError) + Send>,
+    pub on_failed: OnFailed,
     /// Lives as long as the thread and is dropped when that panics, too.
     pub crash_only: Box<dyn Send>,
     /// The log.
@@ -146,12 +152,14 @@ struct Thread {
     gauges: Arc<Gauges>,
     wall_us: fn() -> u64,
     on_committed: Box<dyn FnMut(u64) + Send>,
-    on_failed: Option<Box<dyn FnOnce(&StoreError) + Send>>,
+    on_failed: Option<OnFailed>,
     _crash_only: Box<dyn Send>,
     log: Logger,
     looked_at_us: u64,
     warned_at_us: u64,
     more_to_forget: bool,
+    /// Looks since the last commit.
+    quiet_looks: u32,
 }
 
 impl Thread {
@@ -168,6 +176,7 @@ impl Thread {
             looked_at_us: 0,
             warned_at_us: 0,
             more_to_forget: false,
+            quiet_looks: 0,
         }
     }
 
@@ -209,8 +218,13 @@ impl Thread {
                 self.store.commit(std::mem::take(&mut changes))?;
                 self.gauges.committed(turns as u64);
                 (self.on_committed)(turn);
+                self.quiet_looks = 0;
+            } else {
+                self.quiet_looks = self.quiet_looks.saturating_add(1);
             }
             if stop {
+                // So that the file alone is the store. If not, the next start reads the log too.
+                let _still_durable = self.store.checkpoint();
                 return Ok(());
             }
             self.look_after()?;
@@ -225,6 +239,9 @@ impl Thread {
             let expired = self.store.expire(now_us.saturating_sub(self.retention_us))?;
             self.more_to_forget = expired.more;
             self.gauges.expired(expired.tasks);
+        }
+        if self.quiet_looks == QUIET_LOOKS {
+            self.store.checkpoint()?;
         }
         if due {
             self.looked_at_us = now_us;

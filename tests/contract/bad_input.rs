@@ -38,6 +38,8 @@ fn broken_json_is_400() {
         "/pool/initialize",
         &format!("/tasks/{task}/complete"),
         &format!("/tasks/{task}/cancel"),
+        &format!("/tasks/{task}/retry"),
+        "/tasks/retry",
         &format!("/agents/{agent}/fail"),
         &format!("/agents/{agent}/recover"),
         &format!("/agents/{agent}/heartbeat"),
@@ -93,7 +95,11 @@ fn a_task_that_is_not_as_it_must_be_is_422_and_the_detail_names_what() {
         (r#"{"payload": {"a": "\ud800"}}"#, "`payload`"),
         (r#"{"payload": {}, "payload": {}}"#, "`payload`"),
         (r#"{"payload": {}, "unknown": 1}"#, "unknown field `unknown`"),
-        (r#"{"payload": {}, "idempotency_key": "k"}"#, "`idempotency_key`"),
+        (r#"{"payload": {}, "idempotency_key": 1}"#, "`idempotency_key` must be a string"),
+        (r#"{"payload": {}, "idempotency_key": "\ud800"}"#, "`idempotency_key` must be a string"),
+        (r#"{"payload": {}, "idempotency_key": ""}"#, "a string of 1 to 200 characters"),
+        (r#"{"payload": {}, "idempotency_key": "a\nb"}"#, "none a control character"),
+        (r#"{"payload": {}, "idempotency_key": "\u0085"}"#, "none a control character"),
         (r#"{"payload": {}, "task_type": "nope"}"#, types),
         (r#"{"payload": {}, "task_type": "General"}"#, types),
         (r#"{"payload": {}, "task_type": ""}"#, types),
@@ -112,6 +118,11 @@ fn a_task_that_is_not_as_it_must_be_is_422_and_the_detail_names_what() {
     refuse_all(&daemon, "/tasks", &bodies, 422, "validation_failed");
     let deep = format!("{{\"payload\": {{\"a\": {}{}}}}}", "[".repeat(500), "]".repeat(500));
     refuse_all(&daemon, "/tasks", &[(&deep, "`payload`")], 422, "validation_failed");
+    let key = |chars: usize| json!({ "payload": {}, "idempotency_key": "é".repeat(chars) });
+    let long = key(201).to_string();
+    refuse_all(&daemon, "/tasks", &[(&long, "`idempotency_key`")], 422, "validation_failed");
+    daemon.post("/tasks", &key(200)).ok();
+    daemon.post("/tasks", &json!({ "payload": {}, "idempotency_key": null })).ok();
 }
 
 #[test]
@@ -214,6 +225,11 @@ fn a_query_that_is_not_allowed_is_422_and_the_detail_names_what() {
         ("POST", format!("/tasks/{task}/complete?attempt=1.5"), "`attempt`"),
         ("POST", format!("/tasks/{task}/complete?attempts=1"), "`attempts`"),
         ("POST", format!("/tasks/{task}/cancel?force=1"), "`force`"),
+        ("POST", format!("/tasks/{task}/retry?force=1"), "`force`"),
+        ("POST", "/tasks/retry?status=completed".to_owned(), "must be one of failed, cancelled"),
+        ("POST", "/tasks/retry?status=".to_owned(), "`status`"),
+        ("POST", "/tasks/retry?task_type=x".to_owned(), "`task_type` must be one of discovery"),
+        ("POST", "/tasks/retry?limit=5".to_owned(), "unknown field `limit`"),
         ("GET", format!("/agents/{agent}/assignment?wait_s=61"), "`wait_s`"),
         ("GET", format!("/agents/{agent}/assignment?incarnation=0"), "`incarnation`"),
         ("POST", format!("/agents/{agent}/heartbeat?incarnation=x"), "`incarnation`"),
@@ -265,7 +281,7 @@ fn an_id_of_nothing_is_404_whether_or_not_it_looks_like_one() {
 fn a_path_of_nothing_is_404_and_a_wrong_method_405_with_what_is_allowed() {
     let (daemon, agent, task) = busy();
     let before = daemon.state();
-    for path in ["/", "/nope", "/tasks/", "/pool/size", &format!("/tasks/{task}/retry"), "/mcp"] {
+    for path in ["/", "/nope", "/tasks/", "/pool/size", &format!("/tasks/{task}/again"), "/mcp"] {
         daemon.get(path).refused(404, "not_found");
     }
     for (method, path, allow) in [
@@ -281,6 +297,9 @@ fn a_path_of_nothing_is_404_and_a_wrong_method_405_with_what_is_allowed() {
         ("DELETE", &format!("/tasks/{task}"), "GET, HEAD"),
         ("GET", &format!("/tasks/{task}/complete"), "POST"),
         ("GET", &format!("/tasks/{task}/cancel"), "POST"),
+        ("GET", &format!("/tasks/{task}/retry"), "POST"),
+        ("GET", "/tasks/retry", "POST"),
+        ("DELETE", "/tasks/retry", "POST"),
         ("POST", "/metrics", "GET, HEAD"),
         ("POST", "/isolation-report", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
@@ -304,6 +323,8 @@ fn a_body_that_is_not_said_to_be_json_is_415() {
         "/pool/initialize".to_owned(),
         format!("/tasks/{task}/complete"),
         format!("/tasks/{task}/cancel"),
+        format!("/tasks/{task}/retry"),
+        "/tasks/retry".to_owned(),
         format!("/agents/{agent}/fail"),
         format!("/agents/{agent}/heartbeat"),
     ] {

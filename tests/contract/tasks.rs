@@ -105,6 +105,30 @@ fn a_pending_task_says_why_and_where_it_waits() {
 }
 
 #[test]
+fn a_pending_task_says_when_it_is_likely_to_start() {
+    let (daemon, agents) = Daemon::with_external(2);
+    let submit = |kind: &str| daemon.submit(&json!({ "payload": {}, "task_type": kind }));
+    let first = submit("ingest");
+    let agent = text(&daemon.task(&first)["assigned_agent_id"]);
+    daemon.get(&format!("/agents/{agent}/assignment")).ok();
+    assert_eq!(daemon.get(&format!("/tasks/{first}?wait_s=0.2")).ok()["eta_s"], Value::Null);
+    daemon.order(&format!("/tasks/{first}/complete")).ok();
+    assert_eq!(daemon.task(&first)["eta_s"], Value::Null);
+    let by_type = daemon.get(&format!("/agents/{agent}")).ok()["performance"]["by_type"].clone();
+    let mean = by_type["ingest"]["average_task_time"].as_f64().unwrap();
+    assert!(mean >= 0.2, "{by_type}");
+    agents.iter().for_each(|_| drop(submit("ingest")));
+    for position in 1..=3 {
+        let task = daemon.task(&submit("ingest"));
+        assert_eq!(task["queue_position"], position);
+        let (eta, expected) = (task["eta_s"].as_f64().unwrap(), mean * f64::from(position) / 2.0);
+        assert!((eta - expected).abs() < 1e-4, "{eta} is not {expected}");
+    }
+    let unknown = daemon.task(&submit("research"));
+    assert_eq!((&unknown["queue_position"], &unknown["eta_s"]), (&json!(4), &Value::Null));
+}
+
+#[test]
 fn an_unknown_preferred_agent_is_skipped_and_the_decision_says_so() {
     let (daemon, agents) = Daemon::with_external(1);
     let task = daemon.submit(&json!({ "payload": {}, "preferred_agent_id": "no id at all" }));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -13,6 +14,10 @@ from typing import Any
 DEFAULT_TIMEOUT_S = 30.0
 #: When a refusal names no time.
 DEFAULT_RETRY_S = 1.0
+#: Refusals that changed nothing and pass.
+NO_ROOM = frozenset({429})
+#: Answers after which nobody knows whether the call took effect.
+MAYBE_DONE = frozenset({503, 504})
 
 
 class ApiError(Exception):
@@ -48,12 +53,21 @@ class Client:
         task_type: str,
         payload: dict[str, Any],
         *,
+        idempotency_key: str | None = None,
         deadline_s: float = 60.0,
         sleep: Callable[[float], None] = time.sleep,
         **more: Any,
     ) -> dict[str, Any]:
-        """Submit a task; waits as the daemon asks while it has no room, for at most `deadline_s`."""
+        """Submit a task; waits as the daemon asks while it has no room, for at most `deadline_s`.
+
+        With an `idempotency_key` it tries again after a lost answer, too: however often that reaches the daemon, it
+        makes one task. Choose another key for each piece of work.
+        """
         body = {"task_type": task_type, "payload": payload, **more}
+        again = NO_ROOM
+        if idempotency_key is not None:
+            body["idempotency_key"] = idempotency_key
+            again = NO_ROOM | MAYBE_DONE
         until = time.monotonic() + deadline_s
         while True:
             try:
@@ -61,9 +75,13 @@ class Client:
                 return answer
             except ApiError as refusal:
                 wait_s = refusal.retry_after_s if refusal.retry_after_s is not None else DEFAULT_RETRY_S
-                if refusal.status != 429 or time.monotonic() + wait_s > until:
+                if refusal.status not in again or time.monotonic() + wait_s > until:
                     raise
-                sleep(wait_s)
+            except (OSError, http.client.HTTPException):
+                wait_s = DEFAULT_RETRY_S
+                if idempotency_key is None or time.monotonic() + wait_s > until:
+                    raise
+            sleep(wait_s)
 
     def task(self, task_id: str, wait_s: int = 0) -> dict[str, Any]:
         """One task with its attempts; with `wait_s` the answer comes when the task ended, or after that time."""

@@ -21,7 +21,7 @@ enum Found<T> {
     /// In memory: what the Router says of it.
     Here(T),
     /// In the store, ended.
-    Ended(Task),
+    Ended(Box<Task>),
 }
 
 impl PoolHandle {
@@ -161,7 +161,9 @@ impl PoolHandle {
                 Err(refusal) => return Err(refusal.into()),
             }
             match self.ask(&self.history, ReadTask(id)).await?? {
-                Some(task) if task.status().is_terminal() => return Ok(Found::Ended(task)),
+                Some(task) if task.status().is_terminal() => {
+                    return Ok(Found::Ended(Box::new(task)));
+                }
                 Some(_tried_again) => {}
                 None => break,
             }

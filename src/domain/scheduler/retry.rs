@@ -87,6 +87,8 @@ impl Scheduler {
         task.interruptions = 0;
         task.result = None;
         task.error = None;
+        // It may have been forgotten meanwhile, and its key be another's.
+        task.spec.key.take_if(|key| self.keys.contains_key(&key.name));
         let (place, kind) = (task.place(), task.spec.kind);
         let (task_id, trace) = (task.id, task.spec.trace.clone());
         self.unsaved.came_back(task.seq);

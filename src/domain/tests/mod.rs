@@ -8,6 +8,7 @@ mod disk;
 mod durability;
 mod exclusion;
 mod gates;
+mod idempotency;
 mod indexes;
 mod invariants;
 mod leases;

@@ -1,18 +1,23 @@
 //! What a start reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use super::rows::{self, COLUMNS, TEXTS, Unreadable};
-use super::{agents, cannot, schema};
-use crate::domain::{AgentId, Lesson, Snapshot};
+use super::{agents, cannot, lessons, schema};
+use crate::domain::{Lesson, Snapshot};
 use crate::store::StoreError;
 
+/// Every agent, for [`agents::record`].
+pub(super) const AGENTS: &str = "SELECT id, body FROM agents ORDER BY id";
 const LAST: &str = "SELECT max(seq) FROM tasks";
 
-fn live() -> String {
+/// Every task that has not ended, for [`rows::task`].
+pub(super) fn live() -> String {
     format!("SELECT {COLUMNS}, {TEXTS} FROM tasks INDEXED BY tasks_live WHERE status < 2")
 }
 
@@ -29,19 +34,9 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
     let mut tasks = every(&moment, path, &live(), "task", |row| rows::task(row, true))?;
     // The index has the waiting ones first; sorting here spares SQLite to move the large rows.
     tasks.sort_by_key(|task| task.seq);
-    let agents =
-        every(&moment, path, "SELECT id, body FROM agents ORDER BY id", "agent", agents::record)?;
-    let lessons = every(
-        &moment,
-        path,
-        "SELECT agent, kind, slot, number, latency_us FROM lessons ORDER BY agent, kind, number",
-        "lesson",
-        lesson,
-    )?;
-    let target: Option<i64> = moment
-        .query_row("SELECT value FROM meta WHERE name = ?1", [schema::TARGET], |row| row.get(0))
-        .optional()
-        .map_err(failed)?;
+    let agents = every(&moment, path, AGENTS, "agent", agents::record)?;
+    let lessons = lessons(&moment, path)?;
+    let target = target(&moment).map_err(failed)?;
     let last_seq: Option<i64> = moment.query_row(LAST, [], |row| row.get(0)).map_err(failed)?;
     Ok(Snapshot {
         tasks,
@@ -50,6 +45,24 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
         target: target.and_then(|target| usize::try_from(target).ok()),
         last_seq: last_seq.map(rows::seq),
     })
+}
+
+/// The windows, and over them what came later.
+fn lessons(moment: &Connection, path: &Path) -> Result<Vec<Lesson>, StoreError> {
+    let windows = every(moment, path, lessons::WINDOWS, "lesson of agent", lessons::lesson)?;
+    let log = every(moment, path, lessons::LOG, "lessons", lessons::logged)?;
+    let place = |lesson: Lesson| ((lesson.agent, lesson.kind, lesson.slot), lesson);
+    let all = windows.into_iter().chain(log.into_iter().flatten());
+    let newest: BTreeMap<_, _> = all.map(place).collect();
+    let mut lessons: Vec<Lesson> = newest.into_values().collect();
+    lessons.sort_by_key(|lesson| (lesson.agent, lesson.kind, lesson.number));
+    Ok(lessons)
+}
+
+/// How many agents should live.
+pub(super) fn target(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let query = "SELECT value FROM meta WHERE name = ?1";
+    connection.query_row(query, [schema::TARGET], |row| row.get(0)).optional()
 }
 
 /// Every row of a query; `what` names one.
@@ -70,20 +83,20 @@ fn every<T>(
     Ok(values)
 }
 
-/// The error about a row that does not mean anything. Its first column says which it is.
+/// Which row it is: its first column is a number or a UUID.
+pub(super) fn name(row: &Row<'_>) -> String {
+    match row.get_ref(0) {
+        Ok(ValueRef::Integer(number)) => number.to_string(),
+        Ok(ValueRef::Blob(bytes)) => {
+            Uuid::from_slice(bytes).map_or_else(|_| format!("{bytes:?}"), |id| id.to_string())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// The error about a row that does not mean anything.
 pub(super) fn unreadable(path: &Path, what: &str, row: &Row<'_>, cause: Unreadable) -> StoreError {
-    let name = row.get_ref(0).map_or_else(
-        |_| String::new(),
-        |value| match value.as_i64() {
-            Ok(number) => number.to_string(),
-            Err(_) => value
-                .as_blob()
-                .ok()
-                .and_then(|bytes| Uuid::from_slice(bytes).ok())
-                .map_or_else(String::new, |id| id.to_string()),
-        },
-    );
-    let place = path.display();
+    let (name, place) = (name(row), path.display());
     StoreError {
         what: format!(
             "{what} {name} in the store {place} cannot be read: `daedalus check {place}` says \
@@ -91,14 +104,4 @@ pub(super) fn unreadable(path: &Path, what: &str, row: &Row<'_>, cause: Unreadab
         ),
         cause: Some(cause),
     }
-}
-
-fn lesson(row: &Row<'_>) -> Result<Lesson, Unreadable> {
-    Ok(Lesson {
-        agent: AgentId::from_uuid(Uuid::from_bytes(row.get(0)?)),
-        kind: rows::kind(row.get(1)?)?,
-        slot: row.get(2)?,
-        number: row.get(3)?,
-        latency_us: row.get(4)?,
-    })
 }

@@ -173,7 +173,8 @@ pub(super) const fn status_code(status: TaskStatus) -> i64 {
     }
 }
 
-fn status(code: i64) -> Result<TaskStatus, Unreadable> {
+/// The status that is stored so.
+pub(super) fn status(code: i64) -> Result<TaskStatus, Unreadable> {
     let found = TaskStatus::ALL.into_iter().find(|&status| status_code(status) == code);
     found.ok_or_else(|| format!("there is no status {code}").into())
 }

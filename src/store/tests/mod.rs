@@ -1,5 +1,6 @@
 //! What every store does, and what only the one on disk does.
 
+mod copies;
 mod damage;
 mod every_field;
 mod expiry;
@@ -53,12 +54,6 @@ fn on_both(test: impl Fn(&mut dyn Store, &mut dyn History)) {
         let mut history = store.history().unwrap();
         test(store.as_mut(), history.as_mut());
     }
-}
-
-/// The error and its causes, as one text.
-fn told(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {}", told(cause)));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 fn bytes(path: &Path) -> u64 {

@@ -1,0 +1,152 @@
+//! `daedalus backup` and `daedalus check`, run as commands on a store that the library wrote.
+
+#![expect(clippy::unwrap_used, reason = "this is test code, partly outside of any test function")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use daedalus::domain::{
+    Attempt, Change, Hold, Json, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskState, TaskType,
+    TraceId, Wait,
+};
+use daedalus::store::{SqliteStore, Store};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// A state directory with a store in it, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("daedalus-store-cli-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// Runs the command for the daemon of this place.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
+        let state_dir = self.0.display().to_string();
+        command.args(arguments).args(["--state-dir", &state_dir]);
+        command.env("DAEDALUS_STORE__PATH", "daedalus.db").current_dir(&self.0);
+        command.output().unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn pending(seq: u64) -> Change {
+    let payload = RawValue::from_string("{\"text\": \"some\"}".to_owned()).unwrap();
+    let task = Task {
+        id: TaskId::from_uuid(Uuid::now_v7()),
+        seq: Seq::new(seq),
+        spec: TaskSpec {
+            kind: TaskType::Research,
+            payload: Json::new(payload),
+            priority: Priority::default(),
+            preferred: None,
+            timeout_us: None,
+            key: None,
+            trace: TraceId::parse("trace").unwrap(),
+        },
+        created: Now::default(),
+        state: TaskState::Pending(Wait {
+            since_us: 0,
+            counted: true,
+            hold: Hold::Excluding { until_us: None },
+        }),
+        attempt: Attempt::NONE,
+        attempts: Vec::new(),
+        failures: 0,
+        failed_on: Vec::new(),
+        interruptions: 0,
+        first_started: None,
+        result: None,
+        error: None,
+    };
+    Change::Task { task: Box::new(task), new: true }
+}
+
+/// A store with three tasks, in use.
+fn store(place: &Place) -> SqliteStore {
+    let mut store = SqliteStore::open(&place.0.join("daedalus.db")).unwrap();
+    store.commit((1..=3).map(pending).collect()).unwrap();
+    store
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn damage(path: &Path) {
+    let length = fs::metadata(path).unwrap().len();
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length / 2).unwrap();
+}
+
+#[test]
+fn a_backup_of_a_store_in_use_is_sound() {
+    let place = Place::new();
+    let _store = store(&place);
+    let to = place.file("copy.db");
+    let made = place.run(&["backup", &to]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).starts_with(&format!("{to}: 3 tasks, ")), "{}", text(&made.stdout));
+    let again = place.run(&["backup", &to]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    for checked in [place.run(&["check", &to]), place.run(&["check"])] {
+        assert!(checked.status.success(), "{}", text(&checked.stderr));
+        let said = text(&checked.stdout);
+        assert!(said.contains("\ntasks: 3 pending, 0 in progress, "), "{said}");
+        assert!(said.ends_with("\nsound\n"), "{said}");
+    }
+}
+
+#[test]
+fn a_check_for_programs_is_one_object() {
+    let place = Place::new();
+    drop(store(&place));
+    let checked = place.run(&["check", "--json"]);
+    assert!(checked.status.success());
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["sound"], true);
+    assert_eq!(report["tasks"]["pending"], 3);
+    assert_eq!(report["at_start"]["requeued"], serde_json::json!([]));
+    damage(&place.0.join("daedalus.db"));
+    let checked = place.run(&["check", "--json"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["sound"], false);
+    assert!(report["problems"][0].as_str().unwrap().contains("is damaged"), "{report}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_do() {
+    let place = Place::new();
+    let none = place.run(&["check"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none.stderr).contains("No such file"), "{}", text(&none.stderr));
+    drop(store(&place));
+    damage(&place.0.join("daedalus.db"));
+    for command in [&["check"][..], &["backup", "copy.db"]] {
+        let said = place.run(command);
+        assert_eq!(said.status.code(), Some(1));
+        let said = text(&said.stderr);
+        assert!(said.contains("is damaged") && said.contains("restore a backup"), "{said}");
+    }
+    assert!(!place.0.join("copy.db").exists());
+}

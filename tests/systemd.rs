@@ -1,0 +1,194 @@
+//! What a service manager hears of the daemon, and that it gets no further than the daemon.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "this is test code, also outside of any test function"
+)]
+
+#[path = "support/daemon.rs"]
+mod support;
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::{Daemon, wait_until};
+use uuid::Uuid;
+
+/// The socket of a service manager, with what came on it.
+struct Manager {
+    folder: PathBuf,
+    socket: UnixDatagram,
+    heard: String,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("daedalus-manager-{}", Uuid::new_v4()));
+        fs::create_dir(&folder).unwrap();
+        let socket = UnixDatagram::bind(folder.join("notify")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { folder, socket, heard: String::new() }
+    }
+
+    fn address(&self) -> String {
+        self.folder.join("notify").to_str().unwrap().to_owned()
+    }
+
+    /// Starts a daemon under this manager.
+    fn start(&self, config: &str, env: &[(&str, &str)]) -> Daemon {
+        let address = self.address();
+        let env = [&[("NOTIFY_SOCKET", &*address)], env].concat();
+        Daemon::start_with(config, &env)
+    }
+
+    fn listen(&mut self) {
+        let mut message = [0; 4096];
+        loop {
+            match self.socket.recv(&mut message) {
+                Ok(length) => {
+                    self.heard += std::str::from_utf8(&message[..length]).unwrap();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// How often this line has come.
+    fn count(&mut self, line: &str) -> usize {
+        self.listen();
+        self.heard.lines().filter(|heard| *heard == line).count()
+    }
+
+    fn hears(&mut self, line: &str) {
+        wait_until(line, || (self.count(line) > 0).then_some(()));
+    }
+
+    /// What stands behind this name in what was heard last.
+    fn last(&mut self, name: &str) -> String {
+        self.listen();
+        let mut values = self.heard.lines().filter_map(|line| line.strip_prefix(name));
+        values.next_back().unwrap_or_else(|| panic!("no {name} in {}", self.heard)).to_owned()
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _it_is_a_temporary_directory = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A pool whose workers come up when the file is there.
+fn waiting_for(file: &Path) -> String {
+    let wait = "until [ -e \"$1\" ]; do sleep 0.02; done; exec \"$0\" worker";
+    let command = ["sh", "-c", wait, env!("CARGO_BIN_EXE_daedalus"), file.to_str().unwrap()];
+    format!("[pool]\nsize = 2\ndrain_s = 7\n[worker]\ncommand = {command:?}\n")
+}
+
+fn statuses(daemon: &Daemon) -> Vec<Value> {
+    let agents = daemon.get("/agents").ok();
+    agents.as_array().unwrap().iter().map(|agent| agent["agent"]["status"].clone()).collect()
+}
+
+#[test]
+fn the_manager_hears_when_the_pool_can_work_and_when_the_daemon_stops() {
+    let mut manager = Manager::new();
+    let go = manager.folder.join("go");
+    let mut daemon = manager.start(&waiting_for(&go), &[]);
+    wait_until("the pool is there", || (statuses(&daemon) == ["degraded"; 2]).then_some(()));
+    // The agents' own time to start, and a minute.
+    manager.hears("EXTEND_TIMEOUT_USEC=90000000");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(manager.count("READY=1"), 0, "it serves, but nobody can work");
+
+    fs::write(&go, "").unwrap();
+    manager.hears("READY=1");
+    assert_eq!(statuses(&daemon), ["idle"; 2]);
+    assert_eq!(manager.last("STATUS="), format!("serving at {}", daemon.addr));
+
+    assert_eq!(manager.count("STOPPING=1"), 0);
+    daemon.signal(Signal::SIGTERM);
+    manager.hears("STOPPING=1");
+    assert_eq!(manager.last("EXTEND_TIMEOUT_USEC="), "97000000", "the drain and what follows");
+    assert_eq!(daemon.ended().code(), Some(0));
+    assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (1, 1));
+    assert_eq!(manager.count("WATCHDOG=1"), 0, "nobody asked");
+}
+
+#[test]
+fn agents_that_cannot_start_do_not_hold_up_the_start() {
+    let mut manager = Manager::new();
+    let daemon = manager.start("[pool]\nsize = 2\n[worker]\ncommand = [\"false-or-none\"]\n", &[]);
+    manager.hears("READY=1");
+    assert_eq!(statuses(&daemon), ["degraded"; 2]);
+}
+
+#[test]
+fn a_daemon_without_a_pool_is_ready_at_once() {
+    let mut manager = Manager::new();
+    let _daemon = manager.start(support::EXTERNAL, &[]);
+    manager.hears("READY=1");
+}
+
+#[test]
+fn a_stop_during_the_start_is_no_late_start() {
+    let mut manager = Manager::new();
+    let mut daemon = manager.start(&waiting_for(Path::new("/nowhere/at/all")), &[]);
+    wait_until("the pool is there", || (statuses(&daemon) == ["degraded"; 2]).then_some(()));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ended().code(), Some(0));
+    assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (0, 1));
+}
+
+#[test]
+fn the_watchdog_hears_that_the_daemon_lives_until_it_hangs() {
+    let mut manager = Manager::new();
+    let daemon = manager.start(support::EXTERNAL, &[("WATCHDOG_USEC", "100000")]);
+    wait_until("signs of life", || (manager.count("WATCHDOG=1") > 5).then_some(()));
+    daemon.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_millis(100));
+    let heard = manager.count("WATCHDOG=1");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(manager.count("WATCHDOG=1"), heard);
+    daemon.signal(Signal::SIGCONT);
+    wait_until("signs of life", || (manager.count("WATCHDOG=1") > heard).then_some(()));
+}
+
+#[test]
+fn a_manager_that_is_gone_or_does_not_read_holds_up_nothing() {
+    let gone = [("NOTIFY_SOCKET", "/nowhere/at/all"), ("WATCHDOG_USEC", "2000")];
+    let mut daemon = Daemon::start_with(support::EXTERNAL, &gone);
+    daemon.get("/healthz").ok();
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ended().code(), Some(0));
+
+    // Its queue is full long before the daemon stops.
+    let mut deaf = Manager::new();
+    let mut daemon = deaf.start(support::EXTERNAL, &[("WATCHDOG_USEC", "2000")]);
+    thread::sleep(Duration::from_secs(1));
+    daemon.get("/tasks").ok();
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ended().code(), Some(0));
+    assert!(deaf.count("WATCHDOG=1") < 900, "more than its queue and ours can hold");
+}
+
+#[test]
+fn workers_do_not_hear_of_the_manager() {
+    let manager = Manager::new();
+    let env = [("WATCHDOG_USEC", "60000000"), ("LISTEN_FDS", "1"), ("INVOCATION_ID", "x")];
+    let daemon = manager.start("[pool]\nsize = 1\n", &env);
+    wait_until("it is ready", || (statuses(&daemon) == ["idle"]).then_some(()));
+    let report = daemon.get("/isolation-report").ok();
+    let names = report["details"][0]["measured"]["environment"].as_array().unwrap().clone();
+    assert!(names.iter().any(|name| name == "DAEDALUS_STORE_ID"), "{names:?}");
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "INVOCATION_ID"] {
+        assert!(!names.iter().any(|found| found == name), "{names:?}");
+    }
+}
