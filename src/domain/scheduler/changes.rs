@@ -1,7 +1,7 @@
 //! What the turns changed that must outlive the daemon, until it is taken.
 
 use super::Scheduler;
-use crate::domain::agent::{Agent, Health};
+use crate::domain::agent::{Agent, Health, Run};
 use crate::domain::change::{AgentRecord, Change, Launcher, Lesson};
 use crate::domain::effect::Effect;
 use crate::domain::ids::AgentId;
@@ -102,14 +102,10 @@ impl Scheduler {
         self.unsaved.ready.push(Change::Task { task: Box::new(task), new });
     }
 
-    /// Lets go of an ended task whose run ended later than itself; somebody may wait to try it
-    /// again.
-    pub(super) fn retire_after_run(&mut self, seq: Seq, effects: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get(&seq).filter(|task| task.status().is_terminal()) else {
-            return;
-        };
-        effects.push(Effect::TaskLeft { task_id: task.id });
-        self.retire_if_ended(seq);
+    /// Lets go of a cancelled task whose run is over; somebody may wait to try it again.
+    pub(super) fn retire_after_run(&mut self, run: &Run, effects: &mut Vec<Effect>) {
+        effects.push(Effect::TaskLeft { task_id: run.task_id });
+        self.retire_if_ended(run.task);
     }
 
     /// Takes what changed since the last time. The changes of one call belong together: all of

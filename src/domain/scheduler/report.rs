@@ -126,7 +126,7 @@ impl Scheduler {
             self.say_when_drained(effects);
         }
         if run.ending == Some(Ending::Cancelled) {
-            self.retire_after_run(run.task, effects);
+            self.retire_after_run(&run, effects);
         } else {
             self.retire_if_ended(run.task);
         }

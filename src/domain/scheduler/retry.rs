@@ -1,8 +1,10 @@
 //! Trying again what has ended badly, because an operator says so.
 
 use super::Scheduler;
+use crate::domain::agent::Run;
 use crate::domain::effect::{Effect, Event};
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::priority::Seq;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
 use crate::domain::time::Now;
@@ -11,7 +13,16 @@ impl Scheduler {
     /// The status of a task that is here: one that has not ended, or whose run is not over.
     #[must_use]
     pub fn status_here(&self, id: TaskId) -> Option<TaskStatus> {
-        self.task_by_id(id).ok().map(Task::status)
+        let status = self.task_by_id(id).ok().map(Task::status);
+        status.or_else(|| self.still_at(id).map(|_run| TaskStatus::Cancelled))
+    }
+
+    /// The agent with a run of this cancelled task, which went on while the daemon began again.
+    pub(super) fn still_at(&self, id: TaskId) -> Option<(AgentId, &Run)> {
+        self.agents.values().find_map(|agent| {
+            let run = agent.run.as_ref().filter(|run| run.task == Seq::NONE && run.task_id == id);
+            run.map(|run| (agent.id, run))
+        })
     }
 
     /// Puts a task back that failed or was cancelled and is no more here, as the store has it. It

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disk::Disk;
+use super::durability;
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health, Run};
 use crate::domain::attempt::{AttemptRecord, Outcome};
@@ -15,6 +17,8 @@ use crate::domain::{AgentId, AgentKind, Attempt, Effect, Event, TaskId, TaskStat
 #[derive(Default)]
 pub(super) struct Before {
     waits: BTreeMap<TaskId, Wait>,
+    /// Runs of external agents whose task was cancelled.
+    pub cancelled_runs: BTreeMap<AgentId, (TaskId, Attempt)>,
     attempts: BTreeMap<TaskId, Attempt>,
     idle_since: BTreeMap<AgentId, u64>,
 }
@@ -33,7 +37,28 @@ impl Before {
         let candidates = inside.agents.values().filter(|agent| is_candidate(agent));
         let since = |agent: &Agent| (agent.id, world.idle_since.get(&agent.id).copied());
         let idle_since = candidates.map(since).map(|(id, at)| (id, at.expect("is idle"))).collect();
-        Self { waits, attempts, idle_since }
+        let cancelled = |agent: &Agent| {
+            let run = agent.run.as_ref().filter(|run| run.ending == Some(Ending::Cancelled))?;
+            (agent.kind != AgentKind::Process).then(|| (agent.id, durability::key(run)))
+        };
+        let cancelled_runs = inside.agents.values().filter_map(cancelled).collect();
+        Self { waits, cancelled_runs, attempts, idle_since }
+    }
+
+    /// The moment before a start: what waited goes on waiting, and nobody was idle.
+    pub(super) fn of_disk(world: &World, disk: &Disk) -> Self {
+        let attempts = disk.all().map(|task| (task.id, task.attempt)).collect();
+        let wait = |task: &Task| {
+            let TaskState::Pending(mut wait) = task.state else { return None };
+            wait.since_us = wait.since_us.min(world.now.mono_us);
+            if !matches!(wait.hold, Hold::Backoff { .. }) && !task.failed_on.is_empty() {
+                let until_us = wait.since_us + world.limits.exclusion_relax_us;
+                wait.hold = Hold::Excluding { until_us: Some(until_us) };
+            }
+            Some((task.id, wait))
+        };
+        let waits = disk.live().filter_map(wait).collect();
+        Self { waits, attempts, ..Self::default() }
     }
 }
 
@@ -47,7 +72,7 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     counters_equal_a_recount(world, inside);
     attempt_numbers_grow_by_one(world, inside, before, effects);
     only_the_newest_attempt_of_a_running_task_is_open(world, inside);
-    a_run_and_its_task_name_each_other(inside);
+    a_run_and_its_task_name_each_other(world, inside);
     a_live_task_has_budget_left(inside);
     failures_and_exclusions_follow_from_the_attempts(world, inside);
     ended_tasks_never_change(world, inside);
@@ -134,7 +159,7 @@ fn the_queue_offers_what_may_run(inside: Inside<'_>) {
 
 /// Every task: those in memory, and those that have left it for the disk.
 fn all_tasks<'a>(world: &'a World, inside: Inside<'a>) -> impl Iterator<Item = &'a Task> {
-    let on_disk = world.disk.tasks.values();
+    let on_disk = world.disk.all();
     let left = on_disk.filter(move |task| !inside.tasks.contains_key(&task.seq));
     inside.tasks.values().chain(left)
 }
@@ -148,15 +173,19 @@ fn counters_equal_a_recount(world: &World, inside: Inside<'_>) {
     let counted = |task: &Task| matches!(task.state, TaskState::Pending(wait) if wait.counted);
     assert_eq!(inside.counted as u64, count(&counted), "tasks that count with the queue");
     for task in inside.tasks.values().filter(|&task| counted(task)) {
-        assert_eq!(task.attempt, Attempt::NONE, "only what was never placed counts");
+        let submitted_at = world.retried_at.get(&task.id).copied().unwrap_or(0);
+        assert_eq!(task.attempts.len(), submitted_at, "only what was never placed counts");
     }
     assert_eq!(counters.in_progress, status(TaskStatus::InProgress), "tasks in progress");
-    assert_eq!(counters.completed, status(TaskStatus::Completed), "completed tasks");
-    assert_eq!(counters.failed, status(TaskStatus::Failed), "failed tasks");
-    assert_eq!(counters.cancelled, status(TaskStatus::Cancelled), "cancelled tasks");
-    assert_eq!(counters.submitted, world.accepted.len() as u64, "accepted tasks");
+    let base = &world.base;
+    let ends = |of| base.since(of, status(of));
+    assert_eq!(counters.completed, ends(TaskStatus::Completed), "completed tasks");
+    assert_eq!(counters.failed, ends(TaskStatus::Failed), "failed tasks");
+    assert_eq!(counters.cancelled, ends(TaskStatus::Cancelled), "cancelled tasks");
+    let submitted = world.accepted.len() - base.accepted + base.undone.len();
+    assert_eq!(counters.submitted, submitted as u64, "accepted and retried tasks");
     let attempts: usize = all_tasks(world, inside).map(|task| task.attempts.len()).sum();
-    assert_eq!(counters.assigned, attempts as u64, "assignments");
+    assert_eq!(counters.assigned, (attempts - base.attempts) as u64, "assignments");
     let runs = |agent: &&Agent| agent.is_process() && agent.run.is_some();
     let process_runs = inside.agents.values().filter(runs).count();
     assert_eq!(inside.process_runs, process_runs, "runs of process agents");
@@ -198,11 +227,13 @@ fn only_the_newest_attempt_of_a_running_task_is_open(world: &World, inside: Insi
 }
 
 /// Rule 9: while a run can act, its task has not moved to anybody else.
-fn a_run_and_its_task_name_each_other(inside: Inside<'_>) {
+fn a_run_and_its_task_name_each_other(world: &World, inside: Inside<'_>) {
     for agent in inside.agents.values() {
         let Some(run) = &agent.run else { continue };
-        let task = &inside.tasks[&run.task];
         let who = name(agent.id);
+        // Of a run that a start goes on with because it was cancelled, memory has no task.
+        let task = inside.tasks.get(&run.task).or_else(|| world.disk.ended(run.task_id));
+        let task = task.unwrap_or_else(|| panic!("{who} runs what does not exist or moved"));
         assert_eq!(run.task_id, task.id, "the run of {who} has two names for its task");
         assert_eq!(run.attempt, task.attempt, "the run of {who} is not the newest attempt");
         match task.state {
@@ -231,7 +262,8 @@ fn failures_and_exclusions_follow_from_the_attempts(world: &World, inside: Insid
     for task in all_tasks(world, inside) {
         let (mut failures, mut interruptions) = (0, 0);
         let mut failed_on = Vec::new();
-        for record in &task.attempts {
+        let forgotten = world.retried_at.get(&task.id).copied().unwrap_or(0);
+        for record in &task.attempts[forgotten..] {
             let Some(end) = &record.end else { continue };
             let cause = end.failure.as_ref().map_or("", |failure| &*failure.cause);
             let counts = match end.outcome {
@@ -254,7 +286,7 @@ fn failures_and_exclusions_follow_from_the_attempts(world: &World, inside: Insid
         let last = task.attempts.last().and_then(|record| record.end.as_ref());
         if task.error.as_ref().is_some_and(|error| !error.retryable) {
             assert_eq!(last.map(|end| end.outcome), Some(Outcome::Failed));
-            let earlier = task.attempts.iter().rev().skip(1);
+            let earlier = task.attempts[forgotten..].iter().rev().skip(1);
             let failed = |record: &&AttemptRecord| {
                 record.end.as_ref().is_some_and(|end| end.outcome == Outcome::Failed)
             };
@@ -262,6 +294,7 @@ fn failures_and_exclusions_follow_from_the_attempts(world: &World, inside: Insid
         }
         assert_eq!(task.failures, failures, "failures of {}", name(task.id));
         assert_eq!(task.failed_on, failed_on, "exclusions of {}", name(task.id));
+        assert_eq!(task.interruptions, interruptions, "interruptions of {}", name(task.id));
     }
 }
 

@@ -14,7 +14,10 @@ impl World {
                     let record = task.attempts.last().expect("a completed task had an attempt");
                     let start = record.started.unwrap_or(record.assigned).mono_us;
                     let key = (record.agent, task.spec.kind);
-                    self.learned.entry(key).or_default().push(self.now.mono_us - start);
+                    self.learned
+                        .entry(key)
+                        .or_default()
+                        .push(self.now.mono_us.saturating_sub(start));
                 }
             }
             Effect::Event(Event::TaskSubmitted { task_id, .. }) => {
@@ -25,6 +28,9 @@ impl World {
             }
             Effect::FailedOver { agent, .. } => {
                 assert!(self.underway.remove(agent), "nobody waits for {}", name(agent));
+            }
+            Effect::TaskLeft { task_id } => {
+                assert!(self.ended.contains_key(task_id), "{} left before its end", name(task_id));
             }
             Effect::Drained => self.drained += 1,
             Effect::AgentRemoved { agent } => {
@@ -41,6 +47,9 @@ impl World {
         match effect {
             Effect::KillTree { agent, incarnation } | Effect::StopAgent { agent, incarnation } => {
                 self.kill(agent, incarnation);
+            }
+            Effect::TaskLeft { task_id } if self.waiting_retries.remove(&task_id) => {
+                let _refused_or_not = self.retry_of(task_id);
             }
             Effect::AgentLost { agent, .. } if self.restarts => self.restart_of(agent),
             _ => {}
