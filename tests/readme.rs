@@ -206,6 +206,25 @@ fn every_component_is_described() {
     assert_eq!(described, used, "docs/operation.md: on the left is what it says");
 }
 
+#[test]
+fn every_room_and_every_actor_is_described() {
+    let text = read("README.md");
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // The crate's root and the program say nothing of their own; `app.rs` has a folder, too.
+        if !["lib.rs", "main.rs", "app"].contains(&name.as_str()) {
+            assert!(text.contains(&format!("`src/{name}`")), "README.md: what lives in {name}?");
+        }
+    }
+    let code: String = code_of_the_daemon().into_iter().map(|(_, code)| code).collect();
+    let actors: Vec<_> =
+        code.split("impl Actor for ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+    assert!(actors.len() > 3, "{actors:?}");
+    for actor in actors {
+        assert!(text.contains(&format!("`{actor}` (")), "README.md: what does {actor} do?");
+    }
+}
+
 /// Every file of `src` without its tests.
 fn code_of_the_daemon() -> Vec<(PathBuf, String)> {
     let is_test = |file: &PathBuf| file.components().any(|part| part.as_os_str() == "tests");
