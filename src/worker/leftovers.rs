@@ -9,25 +9,22 @@
 //! - and so is everything under one, whatever its environment says.
 //!
 //! A process is held by a pidfd before anything is read about it, so nothing that was read is about
-//! another process of the same number. It is stopped before its children are looked up, so that it
-//! has no others when it is killed.
+//! another process of the same number. This file finds what is left; `felling` ends it.
+
+mod felling;
+mod held;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
-
-use super::proc::Stat;
 use super::spawner_thread::now;
-use super::{environment, proc, tree};
+use super::{environment, proc};
+use held::{Held, read};
 
 /// How soon to look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -40,15 +37,8 @@ const LISTINGS_MAX: u32 = 10;
 /// How long to look at each process as it begins, when some ended before they could be looked at.
 /// What forks and ends all the time is never in a list for long enough.
 const CHASE_FOR: Duration = Duration::from_millis(20);
-/// How long to kill one by one. What lasts longer forks, and is killed by the group.
-const ONE_BY_ONE_FOR: Duration = Duration::from_millis(100);
 /// How long a launcher has to obey.
 const OBEY_WITHIN: Duration = Duration::from_secs(1);
-/// How deep a tree is followed. Each level takes a file descriptor.
-const DEPTH_MAX: u32 = 100;
-/// How often to ask whether a process has stopped. One that cannot stop now (uninterruptible sleep)
-/// cannot fork either.
-const STOP_LOOKS: u32 = 100;
 /// How much longer than it was given the whole search may take before it is given up as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
@@ -204,77 +194,6 @@ impl Hunt {
         }
         Ok(Seen::LeftOver)
     }
-
-    /// A launcher starts nothing, and what is orphaned under it comes to it. So it stays until
-    /// nothing is under it, if that is soon.
-    fn end_launcher(&mut self, launcher: &Held, stat: &Stat, spared: &Spared) -> io::Result<()> {
-        self.count(launcher, stat);
-        launcher.send(Signal::TERM);
-        launcher.send(Signal::CONT);
-        if !self.fell_children(launcher, spared, 0)? {
-            launcher.send(Signal::KILL);
-        }
-        Ok(())
-    }
-
-    /// Kills a process with everything under it, from the leaves up.
-    fn fell(&mut self, process: &Held, stat: &Stat, spared: &Spared, depth: u32) -> io::Result<()> {
-        self.count(process, stat);
-        process.stop();
-        if self.begun.elapsed() >= ONE_BY_ONE_FOR {
-            self.kill_group(stat.group, spared)?;
-        }
-        if depth < DEPTH_MAX && !self.is_late() {
-            self.fell_children(process, spared, depth + 1)?;
-        }
-        process.send(Signal::KILL);
-        Ok(())
-    }
-
-    /// Returns whether there were any that were not over.
-    fn fell_children(&mut self, parent: &Held, spared: &Spared, depth: u32) -> io::Result<bool> {
-        let mut found_any = false;
-        for pid in proc::children(parent.pid) {
-            if spared.pids.contains(&pid) {
-                continue;
-            }
-            let Some(child) = Held::open(pid)? else { continue };
-            let Some(stat) = read(pid)? else { continue };
-            // While its parent lives, the number of the parent means nobody else.
-            if stat.parent == parent.pid && parent.lives() {
-                found_any = true;
-                self.fell(&child, &stat, spared, depth)?;
-            }
-        }
-        Ok(found_any)
-    }
-
-    /// Kills a group in one go, which no fork escapes. Its number means this group as long as it
-    /// has the member that was stopped a moment ago.
-    fn kill_group(&self, group: u32, spared: &Spared) -> io::Result<()> {
-        let launches = self.launchers.iter().any(|(pid, _)| *pid == group);
-        if launches || spared.groups.contains(&group) {
-            return Ok(());
-        }
-        // Others cannot get into the group of a worker; but a worker can get into that of others,
-        // as long as they have one.
-        let is_ours = match read(group)? {
-            None => true,
-            Some(leader) => {
-                self.known.contains(&(group, leader.started_ticks))
-                    || proc::was_given(group, &self.mark)?
-            }
-        };
-        if let Some(group) = tree::pid_of(group).filter(|_| is_ours) {
-            let _gone = kill_process_group(group, Signal::KILL);
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, process: &Held, stat: &Stat) {
-        self.known.insert((process.pid, stat.started_ticks));
-        self.killed.store(self.known.len(), Ordering::Release);
-    }
 }
 
 impl Spared {
@@ -288,56 +207,5 @@ impl Spared {
             next = stat.parent;
         }
         spared
-    }
-}
-
-/// A process that cannot be taken for another.
-struct Held {
-    pid: u32,
-    pidfd: OwnedFd,
-}
-
-impl Held {
-    /// `None` when there is no such process, or the number is that of another thread than the first.
-    fn open(pid: u32) -> io::Result<Option<Self>> {
-        let Some(raw) = tree::pid_of(pid) else { return Ok(None) };
-        match pidfd_open(raw, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Some(Self { pid, pidfd })),
-            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
-            Err(cause) => Err(cause.into()),
-        }
-    }
-
-    /// It fails when the process has ended, which the next look tells, or when it is not ours to
-    /// kill, and then it stays.
-    fn send(&self, signal: Signal) {
-        let _ended = pidfd_send_signal(&self.pidfd, signal);
-    }
-
-    fn lives(&self) -> bool {
-        let mut sources = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        matches!(poll(&mut sources, Some(&Timespec::default())), Ok(0))
-    }
-
-    /// Stops it and waits a moment until that is true.
-    fn stop(&self) {
-        self.send(Signal::STOP);
-        for _ in 0..STOP_LOOKS {
-            let stat = read(self.pid).ok().flatten();
-            if stat.is_none_or(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X')) {
-                return;
-            }
-            thread::yield_now();
-        }
-    }
-}
-
-/// `None` when there is no such process, when nothing of it runs any more, and when it is hidden
-/// from this one.
-fn read(pid: u32) -> io::Result<Option<Stat>> {
-    match Stat::try_read(pid) {
-        Ok(stat) => Ok(stat.filter(|stat| !stat.is_over())),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-        Err(error) => Err(error),
     }
 }
