@@ -4,6 +4,7 @@
 //! never wait for the writer. A task is one row; what never changes of it is written once.
 
 mod agents;
+mod attempts;
 mod backup;
 mod check;
 mod expire;

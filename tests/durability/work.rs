@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, World};
 use super::history::Run;
-use super::os::{Chance, let_pass, pause, until};
+use super::os::{Chance, PATIENCE, let_pass, now, pause, until};
 
 /// How tasks are.
 #[derive(Clone, Copy, Debug)]
@@ -93,11 +93,16 @@ pub(crate) fn read(world: &World, mut chance: Chance) {
 /// Is one external agent: fetches, works, completes; also what is left when the world closes.
 pub(crate) fn be_agent(world: &World, agent: &str, number: u64) {
     let client = world.client();
+    let mut closing = None;
     loop {
         let Some(work) = client.fetch(agent) else {
             // Nothing within the wait, no answer, or a refusal of an agent that was failed.
-            if world.is_closing() && nothing_to_do(&client) {
-                return;
+            if world.is_closing() {
+                if nothing_to_do(&client) {
+                    return;
+                }
+                let since = *closing.get_or_insert_with(now);
+                assert!(since.elapsed() < PATIENCE, "others do not end their tasks");
             }
             pause();
             continue;
