@@ -50,8 +50,8 @@ fn some_work_is_done(world: &World) {
 #[test]
 fn a_stop_is_no_failure() {
     // Longer than the calls that are open get when the listener closes.
-    let config = process_config().replace("max_depth = 30", "max_depth = 5");
-    let (_site, world) = stopped_thrice(&config, "stop", 3_500, false);
+    let config = process_config().replace("max_depth = 30", "max_depth = 3");
+    let (_site, world) = stopped_thrice(&config, "stop", 5_000, false);
     let history = world.history();
     let mut interrupted = 0;
     for sight in &history.sights {
