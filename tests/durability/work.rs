@@ -30,7 +30,10 @@ pub(crate) fn payload(token: &str, manner: Manner, chance: &mut Chance) -> Value
         1 if manner.fails => "fails",
         _ => "done",
     };
-    let long = "\u{e9}\u{1f600}\"\\\n ".repeat(chance.below(60) as usize);
+    // Now and then more than fits into a page of the store.
+    let most = if chance.one_in(64) { 3_000 } else { 60 };
+    let times = chance.below(most);
+    let long = "\u{e9}\u{1f600}\"\\\n ".repeat(times as usize);
     json!({
         "token": token, "work_ms": work_ms, "fate": fate, "text": long, "odd": [chance.next(), -1.5e-7, null],
         "z": {"b": [], "a": {"": true}},
