@@ -1,4 +1,5 @@
-//! A lease tells how long an agent was silent, not how long the daemon was away.
+//! What runs on an external agent while the daemon is away: a lease tells how long the agent was
+//! silent, a time-out goes on, a cancel is not forgotten.
 
 use std::time::Duration;
 
@@ -24,8 +25,12 @@ struct Busy<'a> {
 
 impl<'a> Busy<'a> {
     fn new(world: &'a World) -> Self {
+        Self::with_lease(world, json!(LEASE))
+    }
+
+    fn with_lease(world: &'a World, lease_s: Value) -> Self {
         let client = world.client();
-        let body = json!({"kind": "external", "lease_s": LEASE});
+        let body = json!({"kind": "external", "lease_s": lease_s});
         let agent = client.spawn(Some(&body)).expect("there is room");
         let task = client.submit("t", true, &json!({"token": "t"})).expect("it is accepted");
         let work = until("the task is fetched", || client.fetch(&agent));
@@ -101,4 +106,50 @@ fn a_lease_begins_anew_with_the_daemon_and_ends_in_its_time() {
     assert_eq!(shown["attempts"][0]["outcome"], "agent_failed", "{shown}");
     assert_eq!(shown["attempts"][0]["failure"]["cause"], "lease_lost", "{shown}");
     assert_eq!(busy.heartbeat(1).1["code"], "stale_incarnation");
+}
+
+#[test]
+fn a_time_out_goes_on_while_there_is_no_daemon() {
+    let config = format!("{NO_AGENTS}[worker]\ntask_timeout_s = 4\ncancel_grace_s = 0.5\n");
+    let mut site = Site::new(&config);
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::with_lease(&world, Value::Null);
+    let begun = now();
+    site.kill();
+    let_pass(AWAY);
+    site.start();
+    assert_eq!(busy.heartbeat(1).1["cancel_requested"], false);
+    until("it is asked to stop", || {
+        (busy.heartbeat(1).1["cancel_requested"] == true).then_some(())
+    });
+    // Not four seconds after the start.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(3_500) && took < Duration::from_secs(6), "{took:?}");
+    let shown = until("the attempt is over", || {
+        let shown = busy.client.ok("GET", &format!("/tasks/{}", busy.task), None);
+        (shown["failures"] == 1).then_some(shown)
+    });
+    assert_eq!(shown["attempts"][0]["outcome"], "timed_out", "{shown}");
+}
+
+#[test]
+fn a_cancel_is_not_forgotten_while_there_is_no_daemon() {
+    let mut site = Site::new(&format!("{NO_AGENTS}[worker]\ncancel_grace_s = 60\n"));
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::with_lease(&world, Value::Null);
+    busy.client.cancel(&busy.task);
+    site.kill();
+    site.start();
+    let next = busy.client.submit("next", true, &json!({"token": "next"})).expect("accepted");
+    let said = busy.heartbeat(1).1;
+    assert_eq!((&said["task_id"], &said["cancel_requested"]), (&json!(busy.task), &json!(true)));
+    assert_eq!(busy.client.ok("GET", &format!("/tasks/{next}"), None)["status"], "pending");
+    // Its answer comes too late for the task, and frees the agent.
+    let path = format!("/tasks/{}/complete?attempt=1", busy.task);
+    let (status, said) = busy.client.ask("POST", &path, Some(&json!({}))).expect("an answer");
+    assert_eq!((status, &said["code"]), (409, &json!("already_finished")));
+    let work = until("the next one is fetched", || busy.client.fetch(&busy.agent));
+    assert_eq!(work["task_id"], *next);
 }
