@@ -49,8 +49,8 @@ impl Store for StopAt {
         Err(StoreError { what: "the test stops it".to_owned(), cause: None })
     }
 
-    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError> {
-        self.store.expire(before_us)
+    fn expire(&mut self, before_us: u64, now_us: u64) -> Result<Expired, StoreError> {
+        self.store.expire(before_us, now_us)
     }
 
     fn metrics(&self) -> Result<StoreMetrics, StoreError> {

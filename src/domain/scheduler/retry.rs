@@ -1,5 +1,7 @@
 //! Trying again what has ended badly, because an operator says so.
 
+use std::collections::BTreeSet;
+
 use super::Scheduler;
 use crate::domain::agent::Run;
 use crate::domain::effect::{Effect, Event};
@@ -58,8 +60,10 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Refusal> {
         let mut retried = 0;
+        let runs = self.agents.values().filter_map(|agent| agent.run.as_ref());
+        let running: BTreeSet<_> = runs.map(|run| run.task_id).collect();
         for task in tasks {
-            if self.status_here(task.id).is_some() {
+            if self.ids.contains_key(&task.id) || running.contains(&task.id) {
                 continue;
             }
             match self.admit(now) {
@@ -77,6 +81,13 @@ impl Scheduler {
     #[must_use]
     pub const fn room(&self) -> usize {
         self.limits.max_depth.saturating_sub(self.counted)
+    }
+
+    /// How many ended tasks [`retry_all`](Self::retry_all) can use at most: as many as may wait,
+    /// and those that it leaves out.
+    #[must_use]
+    pub fn retry_at_most(&self) -> usize {
+        self.room() + self.agents.len()
     }
 
     fn put_back(&mut self, mut task: Task, now: Now, effects: &mut Vec<Effect>) {

@@ -22,7 +22,10 @@ const INSERT: &str = "INSERT INTO tasks(seq, id, kind, status, priority, created
      status = excluded.status, priority = excluded.priority, created_us = excluded.created_us, \
      ended_us = excluded.ended_us, trace = excluded.trace, key = excluded.key, \
      fingerprint = excluded.fingerprint, body = excluded.body, payload = excluded.payload, \
-     result = excluded.result";
+     result = excluded.result WHERE tasks.id = excluded.id";
+/// Whether another task has this key: one that came back after it was forgotten, and whose key was
+/// used again meanwhile, comes back without it.
+const KEY_TAKEN: &str = "SELECT 1 FROM tasks WHERE key = ?1 AND seq <> ?2";
 const INSERT_PAYLOAD: &str = "INSERT OR REPLACE INTO payloads(seq, payload) VALUES (?1, ?2)";
 const UPDATE: &str =
     "UPDATE tasks SET status = ?2, ended_us = ?3, body = ?4, result = ?5 WHERE seq = ?1";
@@ -95,6 +98,13 @@ fn write_all(
     learned.write(connection)
 }
 
+/// Brings the log of lessons into the windows, so that it does not grow from start to start.
+pub(super) fn fold(connection: &mut Connection, scratch: &mut Scratch) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    scratch.learned.fold(&transaction)?;
+    transaction.commit()
+}
+
 /// The statements about tasks, ready for a whole batch.
 struct TaskWriter<'a> {
     connection: &'a Connection,
@@ -136,7 +146,13 @@ impl<'a> TaskWriter<'a> {
         let (seq, spec) = (integer(task.seq.get()), &task.spec);
         let payload = spec.payload.as_str();
         let aside = payload.len() > PAYLOAD_IN_ROW_BYTES;
-        self.insert.execute(params![
+        let mut key = spec.key.as_ref();
+        if let Some(name) = key.map(|key| &*key.name)
+            && self.connection.prepare_cached(KEY_TAKEN)?.exists(params![name, seq])?
+        {
+            key = None;
+        }
+        let written = self.insert.execute(params![
             seq,
             task.id.uuid().as_bytes(),
             kind_code(spec.kind),
@@ -145,12 +161,16 @@ impl<'a> TaskWriter<'a> {
             integer(task.created.wall_us),
             ended_us(task),
             spec.trace.as_str(),
-            spec.key.as_ref().map(|key| &*key.name),
-            spec.key.as_ref().map(|key| &key.content.0),
+            key.map(|key| &*key.name),
+            key.map(|key| &key.content.0),
             Text(self.body),
             (!aside).then_some(payload),
             task.result.as_ref().map(|json| json.as_str()),
         ])?;
+        if written == 0 {
+            // Another task has this number: two daemons wrote here. Nothing is replaced.
+            return Err(rusqlite::Error::StatementChangedRows(0));
+        }
         // What an earlier row of this number may have left aside is hidden by a payload in the row.
         if aside {
             self.connection.prepare_cached(INSERT_PAYLOAD)?.execute(params![seq, payload])?;
