@@ -16,6 +16,8 @@ LOCKS := python/requirements.lock python/requirements-test.lock
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 # What is appended to the command of `make run`.
 RUN_ARGS ?=
+# What each benchmark of `make bench` is told; --quick shortens the rounds.
+BENCH_ARGS ?=
 
 # $(call need,package,why): installs a Debian package as root, else says what is missing.
 define need
@@ -56,11 +58,11 @@ check: linker ## Checks form, lints, documentation and licences.
 	fi
 
 .PHONY: bench
-bench: setup ## Runs each benchmark beside its baseline.
+bench: setup ## Runs each benchmark beside its baseline; BENCH_ARGS=--quick to see that they work.
 	@cargo build --release --locked
 	for bench in benches/*.rs; do
 		[ -e "$$bench" ] || continue
-		cargo bench --locked --bench "$$(basename "$$bench" .rs)"
+		cargo bench --locked --bench "$$(basename "$$bench" .rs)" -- $(BENCH_ARGS)
 	done
 
 .PHONY: clean
