@@ -21,6 +21,8 @@ PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 RUN_ARGS ?=
 # What each benchmark of `make bench` is told; --quick shortens the rounds.
 BENCH_ARGS ?=
+# How often each story of `make soak` kills the daemon.
+SOAK_KILLS ?= 1000
 
 # $(call need,package,why): installs a Debian package as root, else says what is missing.
 define need
@@ -59,6 +61,11 @@ check: linker ## Checks form, lints, documentation and licences.
 	else
 		echo "cargo-deny is not installed: licences and sources of the dependencies are not checked"
 	fi
+
+.PHONY: soak
+soak: linker ## Kills the daemon 1000 times in each story and checks everything that was answered.
+	@DAEDALUS_SOAK_KILLS=$(SOAK_KILLS) DAEDALUS_SOAK_HISTORY=1000000 \
+		cargo test --locked --release --test durability -- --nocapture
 
 .PHONY: bench
 bench: setup ## Runs each benchmark beside its baseline; BENCH_ARGS=--quick to see that they work.

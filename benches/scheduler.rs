@@ -88,7 +88,9 @@ impl Pool {
     }
 
     fn ready(&mut self, number: usize) {
-        let facts = ProcessFacts { pid: 2, launcher_pid: 1, workdir: String::new() };
+        let (pid, launcher_pid, launcher_start_ticks) = (2, 1, 0);
+        let workdir = String::new();
+        let facts = ProcessFacts { pid, launcher_pid, launcher_start_ticks, workdir };
         let (life, now) = (self.lives[number], self.tick());
         self.scheduler.agent_ready(agent(number), life, facts, now, &mut self.effects);
         self.release();

@@ -1,9 +1,10 @@
 //! Wiring: what starts and what stops, in which order.
 
 mod keep;
+mod lock;
 mod settings;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,10 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
 use crate::actors::fatal::{Fatal, Loss};
-use crate::actors::handle::PoolHandle;
+use crate::actors::handle::{CallError, PoolHandle};
 use crate::actors::{self, StartError, Started};
 use crate::config::Config;
-use crate::domain::TraceId;
+use crate::domain::{Refusal, TraceId};
 use crate::http;
 use crate::logging;
 use crate::store::{Store, StoreError};
@@ -82,6 +83,18 @@ pub enum AppError {
         #[source]
         cause: io::Error,
     },
+    /// Another daemon works with this store.
+    #[error("another daedalus uses the store {}; store.path sets another one", .0.display())]
+    StoreInUse(PathBuf),
+    /// The store cannot be locked.
+    #[error("cannot lock the store {}", .path.display())]
+    StoreLock {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,7 +128,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let _lock = lock_state_dir(&config.state_dir)?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
-    let store = keep::open(config)?;
+    let (store, _store_lock) = keep::open(config)?;
     let launcher = std::env::current_exe()
         .map_err(|cause| AppError::Start { what: "without knowing its own executable", cause })?;
     let log = logging::start(&config.log);
@@ -197,12 +210,12 @@ async fn serve(
     }
     let all_gone = end_trees(spawner).await;
     // What ended only now is told to the pool, and that to the store, before the end.
-    tokio::select! {
-        () = pool.stop_processes(PROCESSES_END_WITHIN) => {}
-        loss = fatal.lost() => return lost(loss),
-    }
+    pool.stop_processes(PROCESSES_END_WITHIN).await;
     if let Some(writer) = writer {
         let _panicked = tokio::task::spawn_blocking(move || writer.finish()).await;
+    }
+    if let Some(loss) = fatal.known() {
+        return lost(loss);
     }
     info!(log, "stopped"; "component" => "app", "all_processes_gone" => all_gone);
     Ok(())
@@ -215,6 +228,7 @@ async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listenin
         () = pool.drain(drain) => {}
         _ = stop.ordered() => {}
     }
+    pool.end_waits();
     // Connections that wait for nothing are closed; calls under way get the server's own time-out.
     listening.stop(true).await;
     pool.stop_processes(PROCESSES_END_WITHIN).await;
@@ -246,8 +260,17 @@ async fn end_trees(spawner: SpawnerHandle) -> bool {
 /// Starts the first pool, if that is wanted, and says that the daemon is ready when each agent is
 /// idle or failed: a pool without agents is ready too, because more can be spawned.
 async fn start_pool(pool: PoolHandle, is_automatic: bool, addr: SocketAddr, log: Logger) {
-    if is_automatic && let Err(error) = pool.initialize(None).await {
-        warn!(log, "autostart_failed"; "component" => "app", "error" => %error);
+    let mut said = false;
+    while is_automatic && let Err(error) = pool.initialize(None).await {
+        if !std::mem::replace(&mut said, true) {
+            warn!(log, "autostart_failed"; "component" => "app", "error" => %error);
+        }
+        if !matches!(error, CallError::Refused(Refusal::StoreFull { .. })) {
+            break;
+        }
+        // There is no pool yet, and the daemon is as ready as it can be. It waits for room.
+        systemd::ready(&format!("serving at {addr}, without agents: the disk is nearly full"));
+        tokio::time::sleep(ASK_AGAIN).await;
     }
     // Without an answer the disk hangs, or somebody else already ends the daemon.
     while pool.all_settled().await.is_err() {
@@ -288,13 +311,8 @@ fn start_spawner(
 fn lock_state_dir(path: &Path) -> Result<File, AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
     std::fs::create_dir_all(path).map_err(failed)?;
-    let lock = File::create(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(AppError::StateDirInUse(path.to_path_buf())),
-        Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-    }
-    Ok(lock)
+    let lock = lock::take(&path.join("lock")).map_err(failed)?;
+    lock.ok_or_else(|| AppError::StateDirInUse(path.to_path_buf()))
 }
 
 /// Removes the working directories that an earlier daemon left behind when it was killed.

@@ -27,6 +27,10 @@ impl EventLog {
     pub(super) fn write(&mut self, event: &Event) {
         let log = &self.log;
         match event {
+            Event::PoolInitialized { target, pool_size, spawned } => {
+                info!(log, "pool_initialized";
+                    "target" => target, "pool_size" => pool_size, "spawned" => spawned);
+            }
             Event::AgentSpawned { agent, kind } => {
                 info!(log, "agent_spawned"; "agent_id" => %agent, "kind" => kind);
             }

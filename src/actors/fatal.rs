@@ -35,6 +35,12 @@ impl Fatal {
         });
     }
 
+    /// What is lost, if something is.
+    #[must_use]
+    pub fn known(&self) -> Option<Loss> {
+        self.lost.borrow().clone()
+    }
+
     /// Waits until something is lost, and says what.
     pub async fn lost(&self) -> Loss {
         let mut lost = self.lost.subscribe();

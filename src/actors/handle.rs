@@ -33,8 +33,8 @@ pub enum CallError {
     #[error("no answer came within {} s; the call may have taken effect", .0.as_secs_f64())]
     NoAnswer(Duration),
     /// The store cannot be read.
-    #[error("the store cannot be read: {0}")]
-    StoreUnreadable(String),
+    #[error("the store cannot be read; the log of the daemon says why, and nothing was changed")]
+    StoreUnreadable,
     /// The daemon is ending.
     #[error("the daemon is ending")]
     Down,
@@ -67,13 +67,14 @@ pub struct PoolHandle {
     pub(super) gauges: Arc<Gauges>,
     pub(super) call_timeout: Duration,
     pub(super) start_timeout: Duration,
+    pub(super) cancel_grace: Duration,
     pub(super) drain: Duration,
     pub(super) log: Logger,
 }
 
 impl From<Unreadable> for CallError {
-    fn from(Unreadable(why): Unreadable) -> Self {
-        Self::StoreUnreadable(why)
+    fn from(_: Unreadable) -> Self {
+        Self::StoreUnreadable
     }
 }
 
@@ -93,7 +94,7 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`]; `PoolClosing`, `PoolFull`, `Draining`.
     pub async fn initialize(&self, size: Option<usize>) -> Result<Initialized, CallError> {
-        let initialized = self.ask(&self.supervisor, InitializePool { size }).await??;
+        let initialized = self.ask_supervisor(InitializePool { size }).await??;
         self.settled(initialized.spawned.clone()).await?;
         Ok(initialized)
     }
@@ -103,7 +104,7 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`]; `PoolFull`, `PoolClosing`, `Draining`.
     pub async fn spawn(&self, request: SpawnAgent) -> Result<AgentView, CallError> {
-        let id = self.ask(&self.supervisor, request).await??;
+        let id = self.ask_supervisor(request).await??;
         self.settled(vec![id]).await?;
         match self.agent(id).await {
             // It went again before it was ready: somebody closed the pool, or removed just this one.
@@ -129,7 +130,7 @@ impl PoolHandle {
         let drain = drain.unwrap_or_default();
         let (removed, gone) = oneshot::channel();
         let ran = self.ask(&self.router, AwaitRemoved { id, removed }).await??;
-        self.ask(&self.supervisor, RemoveAgent { id, drain_us: micros(drain) }).await??;
+        self.ask_supervisor(RemoveAgent { id, drain_us: micros(drain) }).await??;
         self.wait(gone, drain).await?;
         Ok(ran)
     }
@@ -147,7 +148,7 @@ impl PoolHandle {
         let (closed, done) = oneshot::channel();
         self.ask(&self.router, AwaitPoolClosed(closed)).await?;
         let close = ClosePool { drain_us: micros(drain), discard };
-        let left_us = self.ask(&self.supervisor, close).await?;
+        let left_us = self.ask_supervisor(close).await?;
         self.wait(done, Duration::from_micros(left_us)).await
     }
 
@@ -288,6 +289,10 @@ impl PoolHandle {
         if self.ask(&self.router, IsDraining).await? {
             reasons.push("the daemon is stopping".to_owned());
         }
+        if self.gauges.is_full() {
+            let min_free_mb = self.gauges.min_free_mb();
+            reasons.push(Refusal::StoreFull { min_free_mb }.to_string());
+        }
         let views = self.ask(&self.router, ListAgents).await?;
         if views.is_empty() {
             reasons.push("the pool has no agents; initialize it or spawn some".to_owned());
@@ -311,6 +316,11 @@ impl PoolHandle {
         let (drained, done) = oneshot::channel();
         self.router.do_send(DrainDaemon { drained });
         let _drained_or_late = tokio::time::timeout(within, done).await;
+    }
+
+    /// Answers everybody who waits for a task to end or for work with what there is.
+    pub fn end_waits(&self) {
+        self.router.do_send(EndWaits);
     }
 
     /// Ends every process, the busy ones by force (their attempts are `interrupted`), and answers
@@ -349,6 +359,19 @@ impl PoolHandle {
             Ok(Err(_dropped)) => Err(CallError::Down),
             Err(_elapsed) => Err(CallError::NoAnswer(within)),
         }
+    }
+
+    /// Asks the supervisor, whose answer stands on what it told the Router before: that is durable
+    /// when this answers.
+    async fn ask_supervisor<M>(&self, message: M) -> Result<M::Result, CallError>
+    where
+        PoolSupervisor: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let answer = self.ask(&self.supervisor, message).await?;
+        self.ask(&self.router, Settle).await?;
+        Ok(answer)
     }
 
     /// Sends a message and waits for its answer. The timer wraps the whole call: the one of actix

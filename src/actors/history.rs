@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, Addr, Handler, SyncArbiter, SyncContext};
+use slog::{Logger, error};
 
+use super::fatal::{Fatal, PanicGuard};
 use super::messages::{
     EndedFetched, FetchEnded, FindKey, KeyFound, ReadPage, ReadTask, Unreadable, Wanted,
 };
@@ -17,17 +19,26 @@ pub(super) const READERS: usize = 2;
 /// Reads tasks that are no more in memory.
 #[derive(Debug)]
 pub(super) struct HistoryReader {
-    /// `None` only when a reader is started again after a panic.
+    /// There is one for each reader.
     history: Option<Box<dyn History>>,
+    log: Logger,
+    _crash_only: PanicGuard,
 }
 
 impl HistoryReader {
     /// One reader for each history.
-    pub(super) fn start(histories: Vec<Box<dyn History>>) -> Addr<Self> {
+    pub(super) fn start(
+        histories: Vec<Box<dyn History>>,
+        fatal: &Fatal,
+        log: Logger,
+    ) -> Addr<Self> {
         let threads = histories.len();
         let histories = Arc::new(Mutex::new(histories));
+        let fatal = fatal.clone();
         SyncArbiter::start(threads, move || Self {
             history: histories.lock().unwrap_or_else(PoisonError::into_inner).pop(),
+            log: log.clone(),
+            _crash_only: fatal.guard("history"),
         })
     }
 
@@ -36,9 +47,12 @@ impl HistoryReader {
         read: impl FnOnce(&mut dyn History) -> Result<T, StoreError>,
     ) -> Result<T, Unreadable> {
         let Some(history) = &mut self.history else {
-            return Err(Unreadable("its reader was lost".to_owned()));
+            return Err(Unreadable);
         };
-        read(&mut **history).map_err(|error| Unreadable(error.chain()))
+        read(&mut **history).map_err(|error| {
+            error!(self.log, "store_unreadable"; "error" => error.chain());
+            Unreadable
+        })
     }
 }
 

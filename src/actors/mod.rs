@@ -127,15 +127,16 @@ pub fn start(
     log: &Logger,
 ) -> Result<Started, StartError> {
     let clock = Clock::start();
+    let component = |name: &'static str| log.new(o!("component" => name));
     let Keep { store, snapshot, overlap_possible, on_disk, retention_us, min_free_mb } = keep;
     let target = snapshot.target.unwrap_or(0);
     let gauges = Arc::new(Gauges::new(min_free_mb));
     gauges.set(&store.metrics()?);
     let histories = (0..READERS).map(|_| store.history()).collect::<Result<Vec<_>, _>>()?;
-    let history = HistoryReader::start(histories);
-    let component = |name: &'static str| log.new(o!("component" => name));
+    let history = HistoryReader::start(histories, fatal, component("store"));
     let (routing, supervising, working) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
     let start_timeout = settings.worker.start_timeout;
+    let cancel_grace = settings.worker.cancel_grace;
 
     let mut effects = Vec::new();
     let (limits, gates, now) = (settings.limits, settings.gates, clock.now());
@@ -192,7 +193,6 @@ pub fn start(
         arbiter: working.handle(),
         clock,
         gauges: Arc::clone(&gauges),
-        log: component("supervisor"),
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
     let agents = agents.iter().map(|agent| (agent.id, agent.kind, agent.incarnation)).collect();
@@ -207,6 +207,7 @@ pub fn start(
         gauges,
         call_timeout: settings.call_timeout,
         start_timeout,
+        cancel_grace,
         drain: settings.drain,
         log: component("pool"),
     };

@@ -58,6 +58,8 @@ pub(super) struct Router {
     supervisor: Option<Addr<PoolSupervisor>>,
     spawner: SpawnerHandle,
     waiters: Waiters,
+    /// The daemon is about to end: nobody is kept waiting for what may happen.
+    waits_ended: bool,
     events: EventLog,
     /// The moment of the scheduler's next work that a timer is set for.
     armed: Option<(u64, SpawnHandle)>,
@@ -94,6 +96,7 @@ impl Router {
             supervisor: None,
             spawner,
             waiters: Waiters::default(),
+            waits_ended: false,
             events,
             armed: None,
             _crash_only: crash_only,

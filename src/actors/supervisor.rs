@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix::{
     Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, MessageResult, SpawnHandle,
 };
-use slog::{Logger, info};
 use uuid::Uuid;
 
 use super::clock::Clock;
@@ -50,7 +49,6 @@ pub struct PoolSupervisor {
     /// Where the actors of agents live.
     arbiter: ArbiterHandle,
     clock: Clock,
-    log: Logger,
     target: usize,
     /// Whether the store has room for a larger pool.
     gauges: Arc<Gauges>,
@@ -84,7 +82,6 @@ pub(super) struct Means {
     pub(super) arbiter: ArbiterHandle,
     pub(super) clock: Clock,
     pub(super) gauges: Arc<Gauges>,
-    pub(super) log: Logger,
 }
 
 /// The pool that an earlier daemon left.
@@ -104,7 +101,7 @@ impl PoolSupervisor {
         means: Means,
         crash_only: PanicGuard,
     ) -> Self {
-        let Means { worker, router, watcher, spawner, arbiter, clock, gauges, log } = means;
+        let Means { worker, router, watcher, spawner, arbiter, clock, gauges } = means;
         let agents = inherited.agents.into_iter().map(|(id, kind, incarnation)| {
             (id, Supervised::new(kind, incarnation, kind != AgentKind::Process, &settings))
         });
@@ -117,7 +114,6 @@ impl PoolSupervisor {
             spawner,
             arbiter,
             clock,
-            log,
             target: inherited.target,
             gauges,
             agents,
@@ -253,8 +249,8 @@ impl Handler<InitializePool> for PoolSupervisor {
         let spawned: Vec<_> = (0..missing).map(|_| self.add_agent(kind, TaskTypes::ALL)).collect();
         let agent_ids: Vec<_> = self.staying().collect();
         let pool_size = agent_ids.len();
-        info!(self.log, "pool_initialized";
-            "target" => self.target, "pool_size" => pool_size, "spawned" => spawned.len());
+        let (target, spawned_agents) = (self.target, spawned.len());
+        self.router.do_send(PoolInitialized { target, pool_size, spawned: spawned_agents });
         Ok(Initialized { agent_ids, spawned })
     }
 }

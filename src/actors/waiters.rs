@@ -129,6 +129,12 @@ impl Waiters {
         woken
     }
 
+    /// Lets everybody go who waits for a task to end or for work.
+    pub(super) fn end_waits(&mut self) {
+        self.task_ends.clear();
+        self.polls.clear();
+    }
+
     pub(super) fn wake_polls(&mut self, id: AgentId) {
         if self.polls.is_empty() {
             return; // the common case costs no hash

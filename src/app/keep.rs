@@ -1,11 +1,13 @@
 //! The store at the start: opened, read, and rid of the processes that an earlier daemon left.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use slog::{Logger, info, warn};
 
-use super::AppError;
 use super::settings::micros;
+use super::{AppError, lock};
 use crate::actors::Keep;
 use crate::config::Config;
 use crate::domain::{Snapshot, TaskStatus};
@@ -15,12 +17,18 @@ use crate::worker::leftovers::{self, LeftBehind};
 /// How long what an earlier daemon left may take to end. Then the pool starts all the same.
 const LEFT_OVER_ENDS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Opens the store that the configuration names, or makes it.
-pub(super) fn open(config: &Config) -> Result<Box<dyn Store>, AppError> {
-    Ok(match config.store_path() {
-        Some(path) => Box::new(SqliteStore::open(&path)?),
-        None => Box::new(MemoryStore::new()),
-    })
+/// Opens the store that the configuration names, or makes it, and keeps every other daemon out for
+/// as long as the lock lives: two state directories may name one store.
+pub(super) fn open(config: &Config) -> Result<(Box<dyn Store>, Option<File>), AppError> {
+    let Some(path) = config.store_path() else {
+        return Ok((Box::new(MemoryStore::new()), None));
+    };
+    let mut lock_path = path.clone().into_os_string();
+    lock_path.push(".lock");
+    let lock = lock::take(Path::new(&lock_path))
+        .map_err(|cause| AppError::StoreLock { path: path.clone(), cause })?;
+    let lock = lock.ok_or_else(|| AppError::StoreInUse(path.clone()))?;
+    Ok((Box::new(SqliteStore::open(&path)?), Some(lock)))
 }
 
 /// Reads what the pool goes on with, once nothing of the processes of an earlier daemon is left:

@@ -80,9 +80,9 @@ pub(super) fn serve(arguments: Arguments) -> ExitCode {
     match app::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ AppError::Crashed(_)) => complain(&error, EXIT_CRASHED),
-        Err(error @ (AppError::Store(_) | AppError::StoreFailed(_))) => {
-            complain(&error, EXIT_STORE)
-        }
+        Err(
+            error @ (AppError::Store(_) | AppError::StoreFailed(_) | AppError::StoreLock { .. }),
+        ) => complain(&error, EXIT_STORE),
         Err(error) => complain(&error, 1),
     }
 }

@@ -50,6 +50,15 @@ impl Affinity {
 }
 
 #[cfg(test)]
+impl Affinity {
+    /// How many successes there ever were, and the latencies of the last ones.
+    pub(super) fn learned(&self, kind: TaskType) -> (u64, &VecDeque<u64>) {
+        let learned = &self.windows[kind.index()];
+        (learned.count, &learned.latencies_us)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -134,7 +134,7 @@ pub enum Effect {
         /// Which.
         task_id: TaskId,
     },
-    /// The run of a task that was cancelled is over, and the task is the store's alone.
+    /// A run that was ended early is over: if its task was cancelled, that is the store's alone.
     TaskLeft {
         /// Which.
         task_id: TaskId,
@@ -152,6 +152,15 @@ pub enum Effect {
 /// Something that operators want to read of; one log line each.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The pool was asked to have so many agents.
+    PoolInitialized {
+        /// How many should live.
+        target: usize,
+        /// How many there are.
+        pool_size: usize,
+        /// How many of them are new.
+        spawned: usize,
+    },
     /// An agent joined the pool.
     AgentSpawned {
         /// Who.

@@ -86,7 +86,8 @@ impl<'a> From<&'a TaskPage> for PageShown<'a> {
 
 impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
     fn from(task: &'a TaskSummary) -> Self {
-        let latency_us = |started: Now| started.since(task.created.mono_us);
+        // Of the times that are stored, so that it is the same after a start.
+        let latency_us = |started: Now| started.wall_us.saturating_sub(task.created.wall_us);
         Self {
             task_id: task.id,
             task_type: task.kind,

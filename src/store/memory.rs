@@ -77,7 +77,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError> {
+    fn expire(&mut self, before_us: u64, _now_us: u64) -> Result<Expired, StoreError> {
         Ok(lock(&self.shared).expire(before_us))
     }
 

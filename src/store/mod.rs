@@ -56,12 +56,13 @@ pub trait Store: Debug + Send {
         Ok(())
     }
 
-    /// Forgets tasks that ended before `before_us` (a time of day in microseconds): one small
-    /// step, that no request feels.
+    /// Forgets tasks that ended before `before_us` (times of day in microseconds): one small
+    /// step, that no request feels. What says that it is from after `now_us` was accepted while the
+    /// clock was wrong, and says nothing of when.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError>;
+    fn expire(&mut self, before_us: u64, now_us: u64) -> Result<Expired, StoreError>;
 
     /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
     ///

@@ -4,10 +4,12 @@
 //! never wait for the writer. A task is one row; what never changes of it is written once.
 
 mod agents;
+mod attempts;
 mod backup;
 mod check;
 mod expire;
 mod history;
+mod lessons;
 mod load;
 mod open;
 mod rows;
@@ -69,6 +71,7 @@ impl Store for SqliteStore {
 
     fn load(&mut self) -> Result<Snapshot, StoreError> {
         let snapshot = load::snapshot(&self.connection, &self.path)?;
+        write::fold(&mut self.connection, &mut self.scratch).map_err(self.cannot("write to"))?;
         // What was read once is not worth the memory for the rest of the daemon's life.
         self.connection.release_memory().map_err(self.cannot("read"))?;
         Ok(snapshot)
@@ -80,8 +83,8 @@ impl Store for SqliteStore {
             .map_err(cannot("write to", &self.path))
     }
 
-    fn expire(&mut self, before_us: u64) -> Result<Expired, StoreError> {
-        let expired = self.expiry.step(&mut self.connection, before_us);
+    fn expire(&mut self, before_us: u64, now_us: u64) -> Result<Expired, StoreError> {
+        let expired = self.expiry.step(&mut self.connection, before_us, now_us);
         self.wal_used = true;
         expired.map_err(self.cannot("remove old tasks from"))
     }

@@ -16,8 +16,8 @@ use crate::domain::Change;
 
 /// How often the thread looks after the store when there is nothing to commit.
 const UPKEEP_US: u64 = 200_000;
-/// How soon it goes on when there is more to forget.
-const GO_ON: Duration = Duration::from_millis(20);
+/// How soon it goes on when there is more to forget: not with every commit.
+const GO_ON_US: u64 = 20_000;
 /// After so many looks with nothing to commit the store is tidied up: not between two commits of a
 /// quiet day.
 const QUIET_LOOKS: u32 = 25;
@@ -158,6 +158,9 @@ struct Thread {
     looked_at_us: u64,
     warned_at_us: u64,
     more_to_forget: bool,
+    forgot_at_us: u64,
+    /// What was said last.
+    was_full: bool,
     /// Looks since the last commit.
     quiet_looks: u32,
 }
@@ -176,6 +179,8 @@ impl Thread {
             looked_at_us: 0,
             warned_at_us: 0,
             more_to_forget: false,
+            forgot_at_us: 0,
+            was_full: false,
             quiet_looks: 0,
         }
     }
@@ -193,8 +198,8 @@ impl Thread {
     fn work(&mut self, orders: &Receiver<Order>) -> Result<(), StoreError> {
         let mut changes = Vec::new();
         loop {
-            let pause = if self.more_to_forget { GO_ON } else { Duration::from_micros(UPKEEP_US) };
-            let mut next = match orders.recv_timeout(pause) {
+            let pause_us = if self.more_to_forget { GO_ON_US } else { UPKEEP_US };
+            let mut next = match orders.recv_timeout(Duration::from_micros(pause_us)) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -223,6 +228,8 @@ impl Thread {
                 self.quiet_looks = self.quiet_looks.saturating_add(1);
             }
             if stop {
+                // So that the file alone is the store. If not, the next start reads the log too.
+                let _still_durable = self.store.checkpoint();
                 return Ok(());
             }
             self.look_after()?;
@@ -233,8 +240,11 @@ impl Thread {
     fn look_after(&mut self) -> Result<(), StoreError> {
         let now_us = (self.wall_us)();
         let due = now_us.abs_diff(self.looked_at_us) >= UPKEEP_US;
-        if due || self.more_to_forget {
-            let expired = self.store.expire(now_us.saturating_sub(self.retention_us))?;
+        let goes_on = self.more_to_forget && now_us.abs_diff(self.forgot_at_us) >= GO_ON_US;
+        if due || goes_on {
+            self.forgot_at_us = now_us;
+            let before_us = now_us.saturating_sub(self.retention_us);
+            let expired = self.store.expire(before_us, now_us)?;
             self.more_to_forget = expired.more;
             self.gauges.expired(expired.tasks);
         }
@@ -243,10 +253,10 @@ impl Thread {
         }
         if due {
             self.looked_at_us = now_us;
-            let was_full = self.gauges.is_full();
             let metrics = self.store.metrics()?;
             self.gauges.set(&metrics);
-            match (was_full, self.gauges.is_full()) {
+            let was_full = std::mem::replace(&mut self.was_full, self.gauges.is_full());
+            match (was_full, self.was_full) {
                 (false, true) => warn!(self.log, "store_full";
                     "free_bytes" => metrics.free_bytes, "min_free_mb" => self.gauges.min_free_mb()),
                 (true, false) => {

@@ -22,6 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use super::proc::Stat;
@@ -34,16 +35,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// another program has no environment for a moment.
 const QUIET_LOOKS: u32 = 2;
 /// How often one look lists the processes, at most. It lists them until there is none that it has
-/// not seen, because a process may hide behind the ends of its parents.
-const LISTINGS_MAX: u32 = 100;
+/// not seen.
+const LISTINGS_MAX: u32 = 10;
+/// How long to look at each process as it begins, when some ended before they could be looked at.
+/// What forks and ends all the time is never in a list for long enough.
+const CHASE_FOR: Duration = Duration::from_millis(20);
 /// How long to kill one by one. What lasts longer forks, and is killed by the group.
 const ONE_BY_ONE_FOR: Duration = Duration::from_millis(100);
+/// How long a launcher has to obey.
+const OBEY_WITHIN: Duration = Duration::from_secs(1);
 /// How deep a tree is followed. Each level takes a file descriptor.
 const DEPTH_MAX: u32 = 100;
-/// How often to ask whether a process has stopped, and how long to wait between. One that cannot
-/// stop now (uninterruptible sleep) cannot fork either.
-const STOP_LOOKS: u32 = 20;
-const STOP_LOOK_AGAIN: Duration = Duration::from_micros(50);
+/// How often to ask whether a process has stopped. One that cannot stop now (uninterruptible sleep)
+/// cannot fork either.
+const STOP_LOOKS: u32 = 100;
 /// How much longer than it was given the whole search may take before it is given up as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
@@ -102,6 +107,15 @@ struct Hunt {
     killed: Arc<AtomicUsize>,
 }
 
+/// What a process turned out to be.
+enum Seen {
+    /// It was told to end, or has ended by itself this moment.
+    LeftOver,
+    /// It ended before it could be looked at, so nobody knows what it was, or what it started.
+    Gone,
+    Stranger,
+}
+
 /// Who is never killed: this process and those above it.
 struct Spared {
     pids: BTreeSet<u32>,
@@ -134,33 +148,65 @@ impl Hunt {
     fn look(&mut self) -> io::Result<bool> {
         let spared = Spared::now();
         let mut seen = spared.pids.clone();
-        let mut found_any = false;
-        for _ in 0..LISTINGS_MAX {
+        let (mut found_any, mut missed_any) = (false, false);
+        for listing in 0..LISTINGS_MAX {
             let mut unseen = proc::everyone()?;
             unseen.retain(|pid| seen.insert(*pid));
             if unseen.is_empty() {
                 break;
             }
-            // The newest first: what forks and ends has no time to end.
-            for pid in unseen.into_iter().rev() {
-                let Some(process) = Held::open(pid)? else { continue };
-                let Some(stat) = read(pid)? else { continue };
-                if !proc::was_given(pid, &stat, &self.mark)? {
-                    continue;
+            // First the oldest, under which the others are; then the newest, which may end soon.
+            if listing > 0 {
+                unseen.reverse();
+            }
+            for pid in unseen {
+                match self.look_at(pid, &spared)? {
+                    Seen::LeftOver => found_any = true,
+                    Seen::Gone => missed_any = true,
+                    Seen::Stranger => {}
                 }
-                found_any = true;
-                if self.launchers.contains(&(pid, stat.started_ticks)) {
-                    self.end_launcher(&process, &stat, &spared)?;
-                } else {
-                    self.fell(&process, &stat, &spared, 0)?;
+                if found_any && self.is_late() {
+                    return Ok(true);
                 }
             }
+        }
+        Ok((missed_any && self.chase(&spared)?) || found_any)
+    }
+
+    /// Looks at each process when it begins, for a while. Returns whether one was left over.
+    fn chase(&mut self, spared: &Spared) -> io::Result<bool> {
+        let begun = now();
+        let (mut found_any, mut before) = (false, None);
+        while begun.elapsed() < CHASE_FOR {
+            let newest = proc::newest()?;
+            if newest != before
+                && let Some(pid) = newest.filter(|pid| !spared.pids.contains(pid))
+            {
+                found_any |= matches!(self.look_at(pid, spared)?, Seen::LeftOver);
+            }
+            before = newest;
         }
         Ok(found_any)
     }
 
+    fn look_at(&mut self, pid: u32, spared: &Spared) -> io::Result<Seen> {
+        let Some(process) = Held::open(pid)? else { return Ok(Seen::Gone) };
+        if !proc::was_given(pid, &self.mark)? {
+            return Ok(if process.lives() { Seen::Stranger } else { Seen::Gone });
+        }
+        if let Some(stat) = read(pid)? {
+            let is_launcher = self.launchers.contains(&(pid, stat.started_ticks));
+            if is_launcher && self.begun.elapsed() < OBEY_WITHIN {
+                self.end_launcher(&process, &stat, spared)?;
+            } else {
+                self.fell(&process, &stat, spared, 0)?;
+            }
+        }
+        Ok(Seen::LeftOver)
+    }
+
     /// A launcher starts nothing, and what is orphaned under it comes to it. So it stays until
-    /// nothing is under it, whether it obeys or not.
+    /// nothing is under it, if that is soon.
     fn end_launcher(&mut self, launcher: &Held, stat: &Stat, spared: &Spared) -> io::Result<()> {
         self.count(launcher, stat);
         launcher.send(Signal::TERM);
@@ -216,7 +262,7 @@ impl Hunt {
             None => true,
             Some(leader) => {
                 self.known.contains(&(group, leader.started_ticks))
-                    || proc::was_given(group, &leader, &self.mark)?
+                    || proc::was_given(group, &self.mark)?
             }
         };
         if let Some(group) = tree::pid_of(group).filter(|_| is_ours) {
@@ -252,12 +298,12 @@ struct Held {
 }
 
 impl Held {
-    /// `None` when there is no such process.
+    /// `None` when there is no such process, or the number is that of another thread than the first.
     fn open(pid: u32) -> io::Result<Option<Self>> {
         let Some(raw) = tree::pid_of(pid) else { return Ok(None) };
         match pidfd_open(raw, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Some(Self { pid, pidfd })),
-            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => Ok(None),
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(cause) => Err(cause.into()),
         }
     }
@@ -274,7 +320,6 @@ impl Held {
     }
 
     /// Stops it and waits a moment until that is true.
-    #[expect(clippy::disallowed_methods, reason = "a thread that does nothing else")]
     fn stop(&self) {
         self.send(Signal::STOP);
         for _ in 0..STOP_LOOKS {
@@ -282,7 +327,7 @@ impl Held {
             if stat.is_none_or(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X')) {
                 return;
             }
-            thread::sleep(STOP_LOOK_AGAIN);
+            thread::yield_now();
         }
     }
 }

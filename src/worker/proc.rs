@@ -126,16 +126,23 @@ pub fn environment_names(pid: u32) -> io::Result<Vec<String>> {
         .collect())
 }
 
-/// Whether `pid`, of which `stat` was read, was given `entry` (`NAME=value`) in its environment. It
-/// was not when that is not for us to read; a lack of file descriptors, for one, is an error and
-/// not the answer "no".
-pub(super) fn was_given(pid: u32, stat: &Stat, entry: &[u8]) -> io::Result<bool> {
+/// The number that was given to a process, or to a thread, last.
+pub(super) fn newest() -> io::Result<Option<u32>> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    Ok(load.split_whitespace().next_back().and_then(|pid| pid.parse().ok()))
+}
+
+/// Whether `pid` was given `entry` (`NAME=value`) in its environment. It was not when that is not
+/// for us to read; a lack of file descriptors, for one, is an error and not the answer "no".
+pub(super) fn was_given(pid: u32, entry: &[u8]) -> io::Result<bool> {
     let has = |environment: &[u8]| environment.split(|byte| *byte == 0).any(|one| one == entry);
-    if !matches!(stat.state, 'Z' | 'X') {
-        let environment = readable(fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
+    let environment = readable(fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
+    let first_thread_ended =
+        || Stat::read(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X') && !stat.is_over());
+    if !environment.is_empty() || !first_thread_ended() {
         return Ok(has(&environment));
     }
-    // The first thread of a process may end before the others, and takes that view along.
+    // The other threads of a process may go on without the first, which took that view along.
     for thread in readable(fs::read_dir(format!("/proc/{pid}/task")))?.into_iter().flatten() {
         let Some(thread) = readable(thread)? else { continue };
         let environment = readable(fs::read(thread.path().join("environ")))?.unwrap_or_default();

@@ -120,7 +120,8 @@ impl PoolHandle {
     pub async fn retry(&self, id: TaskId) -> Result<TaskStatus, CallError> {
         let (answer, retried) = oneshot::channel();
         self.ask(&self.router, RetryTask { id, answer }).await?;
-        self.wait(retried, Duration::ZERO).await?
+        // A run of it that is being ended has so much time.
+        self.wait(retried, self.cancel_grace).await?
     }
 
     /// Tries the oldest tasks again that ended as `status` (failed or cancelled), as many as may

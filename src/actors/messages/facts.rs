@@ -32,6 +32,18 @@ pub struct AgentAdded {
     pub target: usize,
 }
 
+/// The pool was asked to have so many agents.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PoolInitialized {
+    /// How many should live.
+    pub target: usize,
+    /// How many there are.
+    pub pool_size: usize,
+    /// How many of them are new.
+    pub spawned: usize,
+}
+
 /// An agent begins its next life.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

@@ -49,6 +49,12 @@ pub struct DrainDaemon {
     pub drained: oneshot::Sender<()>,
 }
 
+/// To the Router: whoever waits for something to happen is answered with what there is, now and
+/// from here on.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndWaits;
+
 /// To the PoolSupervisor: no new agents and no new lives from here on.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

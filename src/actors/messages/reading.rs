@@ -4,9 +4,9 @@ use actix::{Message, Recipient};
 
 use crate::domain::{ListQuery, Task, TaskId, TaskPage, TaskStatus, TaskType};
 
-/// The store could not be read; why, as a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable(pub String);
+/// The store could not be read; the log says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
 
 /// Asks for a task that is not in memory.
 #[derive(Clone, Copy, Debug, Message)]

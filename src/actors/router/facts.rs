@@ -5,6 +5,7 @@ use actix::{Context, Handler};
 use super::Router;
 use super::requests::jitter_for;
 use crate::actors::messages::*;
+use crate::domain::{Effect, Event};
 
 impl Handler<SupervisorStarted> for Router {
     type Result = ();
@@ -23,6 +24,16 @@ impl Handler<AgentAdded> for Router {
             scheduler.set_target(target);
             scheduler.add_agent(id, kind, types, ids, now, effects);
         });
+    }
+}
+
+impl Handler<PoolInitialized> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: PoolInitialized, ctx: &mut Context<Self>) {
+        let PoolInitialized { target, pool_size, spawned } = message;
+        let event = Event::PoolInitialized { target, pool_size, spawned };
+        self.turn(ctx, |_scheduler, _now, effects| effects.push(Effect::Event(event)));
     }
 }
 

@@ -73,7 +73,7 @@ impl Handler<KeyFound> for Router {
                     self.tell(message.answer, known);
                 }
                 Ok(None) => self.submit(message, ctx),
-                Err(error) => self.tell::<_, CallError>(message.answer, Err(error.clone().into())),
+                Err(error) => self.tell::<_, CallError>(message.answer, Err((*error).into())),
             }
         }
     }

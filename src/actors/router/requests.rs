@@ -54,7 +54,7 @@ impl Handler<AwaitTaskEnd> for Router {
     type Result = ();
 
     fn handle(&mut self, AwaitTaskEnd { id, ended }: AwaitTaskEnd, _ctx: &mut Context<Self>) {
-        if self.scheduler.is_live_task(id) {
+        if self.scheduler.is_live_task(id) && !self.waits_ended {
             self.waiters.await_task_end(id, ended);
         }
     }
@@ -201,7 +201,8 @@ impl Handler<FetchAssignment> for Router {
             scheduler.fetch(id, incarnation, fresh_ids(), now, effects)
         });
         self.outbox.answer(fetched.map(|(incarnation, assignment)| {
-            let news = (assignment.is_none() && wait).then(|| {
+            let waits = assignment.is_none() && wait && !self.waits_ended;
+            let news = waits.then(|| {
                 let woken = self.waiters.open_poll(id);
                 self.scheduler.call_opened(id);
                 PollTicket { agent: id, woken, router: ctx.address().recipient() }
@@ -241,6 +242,15 @@ impl Handler<DrainDaemon> for Router {
     fn handle(&mut self, DrainDaemon { drained }: DrainDaemon, ctx: &mut Context<Self>) {
         self.waiters.await_drained(drained);
         self.turn(ctx, |scheduler, _now, effects| scheduler.drain(effects));
+    }
+}
+
+impl Handler<EndWaits> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: EndWaits, _ctx: &mut Context<Self>) {
+        self.waits_ended = true;
+        self.waiters.end_waits();
     }
 }
 

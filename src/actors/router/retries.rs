@@ -50,7 +50,7 @@ impl Router {
                 Some(Retry::One(message)) => self.begin_one(message),
                 Some(Retry::All(message)) => {
                     let RetryAll { status, kind, .. } = message;
-                    let at_most = self.scheduler.room().max(1); // one, to know that there is one
+                    let at_most = self.scheduler.retry_at_most().max(1); // to know if there is one
                     self.fetch(Retry::All(message), Wanted::Oldest { status, kind, at_most });
                 }
             }
@@ -58,6 +58,9 @@ impl Router {
     }
 
     fn begin_one(&mut self, message: RetryTask) {
+        if message.answer.is_closed() {
+            return; // it was told that no answer came, and may have done something else since
+        }
         match self.scheduler.status_here(message.id) {
             Some(TaskStatus::Failed | TaskStatus::Cancelled) => {
                 self.retries.for_run.entry(message.id).or_default().push(message);

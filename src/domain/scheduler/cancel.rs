@@ -64,6 +64,9 @@ impl Scheduler {
             }
             (Some(_), _) => {}
         }
+        if run.is_remembered(agent.kind) {
+            self.unsaved.touch_agent(agent_id);
+        }
         if !first {
             return;
         }
@@ -76,7 +79,6 @@ impl Scheduler {
             let grace_us = now.mono_us.saturating_add(self.limits.cancel_grace_us);
             run.grace_us = Some(grace_us);
             self.timers.set(grace_us, Timer::Grace(agent_id));
-            self.touch_agent(agent_id);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What the turns changed that must outlive the daemon, until it is taken.
 
+use std::collections::BTreeSet;
+
 use super::Scheduler;
 use crate::domain::agent::{Agent, Health};
 use crate::domain::change::{AgentRecord, Change, Launcher, Lesson};
-use crate::domain::effect::Effect;
 use crate::domain::ids::AgentId;
 use crate::domain::priority::Seq;
 use crate::domain::task::{Hold, Task, TaskState};
@@ -18,7 +19,7 @@ pub(super) struct Unsaved {
     /// Tasks from here on were never taken.
     new_from: Seq,
     /// Older tasks that came back after they had left memory.
-    came_back: Vec<Seq>,
+    came_back: BTreeSet<Seq>,
     /// Changes that can be told already.
     ready: Vec<Change>,
 }
@@ -29,7 +30,7 @@ impl Default for Unsaved {
             tasks: Vec::new(),
             agents: Vec::new(),
             new_from: Seq::FIRST,
-            came_back: Vec::new(),
+            came_back: BTreeSet::new(),
             ready: Vec::new(),
         }
     }
@@ -50,7 +51,7 @@ impl Unsaved {
 
     /// The task was read from the store, which may have forgotten it since.
     pub(super) fn came_back(&mut self, seq: Seq) {
-        self.came_back.push(seq);
+        self.came_back.insert(seq);
     }
 
     /// The agent changed.
@@ -100,16 +101,6 @@ impl Scheduler {
         }
         let new = self.unsaved.is_new(seq);
         self.unsaved.ready.push(Change::Task { task: Box::new(task), new });
-    }
-
-    /// Lets go of an ended task whose run ended later than itself; somebody may wait to try it
-    /// again.
-    pub(super) fn retire_after_run(&mut self, seq: Seq, effects: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get(&seq).filter(|task| task.status().is_terminal()) else {
-            return;
-        };
-        effects.push(Effect::TaskLeft { task_id: task.id });
-        self.retire_if_ended(seq);
     }
 
     /// Takes what changed since the last time. The changes of one call belong together: all of

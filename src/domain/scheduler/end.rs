@@ -241,7 +241,7 @@ impl Scheduler {
     }
 
     /// min(longest, first x 2^(failures - 1)), shortened by up to half (rule 7).
-    fn backoff_us(&self, seq: Seq, jitter: Jitter) -> u64 {
+    pub(super) fn backoff_us(&self, seq: Seq, jitter: Jitter) -> u64 {
         let failures = self.tasks.get(&seq).map_or(1, |task| task.failures);
         let doublings = failures.saturating_sub(1).min(32);
         let full_us = self.limits.backoff_first_us.saturating_mul(1 << doublings);

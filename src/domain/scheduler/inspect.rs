@@ -1,6 +1,7 @@
 //! What tests may see of the state machine beyond what it tells its readers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Scheduler;
 use crate::domain::agent::Agent;
@@ -20,6 +21,7 @@ pub(in crate::domain) struct Inside<'a> {
     pub limits: &'a Limits,
     pub tasks: &'a BTreeMap<Seq, Task>,
     pub ids: &'a BTreeMap<TaskId, Seq>,
+    pub keys: &'a BTreeMap<Arc<str>, Seq>,
     pub queue: &'a Queue,
     pub counted: usize,
     pub agents: &'a BTreeMap<AgentId, Agent>,
@@ -38,6 +40,7 @@ impl Scheduler {
             limits: &self.limits,
             tasks: &self.tasks,
             ids: &self.ids,
+            keys: &self.keys,
             queue: &self.queue,
             counted: self.counted,
             agents: &self.agents,

@@ -1,8 +1,11 @@
 //! The start: going on with what an earlier daemon left in the store, after a crash and after a
 //! clean stop alike.
 
+use std::collections::BTreeSet;
+
 use super::changes::Unsaved;
 use super::end::AttemptEnd;
+use super::report::stopped;
 use super::{Jitter, Scheduler};
 use crate::domain::affinity::Affinity;
 use crate::domain::agent::{
@@ -36,7 +39,11 @@ impl Scheduler {
         let mut scheduler = Self::new(limits, gates);
         scheduler.next_seq = snapshot.last_seq.map_or(Seq::FIRST, Seq::next);
         scheduler.unsaved = Unsaved::from(scheduler.next_seq);
+        let mut removed = BTreeSet::new();
         for record in snapshot.agents {
+            if record.leaving && record.kind != AgentKind::Process {
+                removed.insert(record.id);
+            }
             scheduler.load_agent(record, now);
         }
         for lesson in snapshot.lessons {
@@ -47,7 +54,13 @@ impl Scheduler {
             }
         }
         for task in snapshot.tasks {
-            scheduler.load_task(task, overlap_possible, now, effects);
+            if let TaskState::InProgress { agent } = task.state
+                && removed.contains(&agent)
+            {
+                scheduler.load_removed(task, agent, now, effects);
+            } else {
+                scheduler.load_task(task, overlap_possible, now, effects);
+            }
         }
         let ids: Vec<_> = scheduler.agents.keys().copied().collect();
         for id in ids {
@@ -128,7 +141,7 @@ impl Scheduler {
                 self.counted += usize::from(counted);
                 match hold {
                     Hold::Backoff { until_us } if until_us > now.mono_us => {
-                        let longest_us = self.limits.backoff_max_us;
+                        let longest_us = self.backoff_us(seq, Jitter::FULL);
                         let until_us = until_us.min(now.mono_us.saturating_add(longest_us));
                         self.move_hold(seq, Hold::Backoff { until_us });
                         self.timers.set(until_us, Timer::Backoff(seq));
@@ -148,6 +161,14 @@ impl Scheduler {
             }
             TaskState::Ended { .. } => debug_assert!(false, "an ended task is not live"),
         }
+    }
+
+    /// The removal of its external agent interrupted it: nobody waits longer for that agent.
+    fn load_removed(&mut self, task: Task, agent: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let seq = task.seq;
+        self.counters.in_progress += 1;
+        self.take_in_again(task);
+        self.close_attempt(seq, agent, stopped(), now, Jitter::FULL, effects);
     }
 
     /// Takes a task in that the store has as it is.

@@ -125,11 +125,11 @@ impl Scheduler {
             self.process_runs -= 1;
             self.say_when_drained(effects);
         }
-        if run.ending == Some(Ending::Cancelled) {
-            self.retire_after_run(run.task, effects);
-        } else {
-            self.retire_if_ended(run.task);
+        if run.ending.is_some() {
+            // Its task may have been cancelled, and somebody may wait to try it again.
+            effects.push(Effect::TaskLeft { task_id: run.task_id });
         }
+        self.retire_if_ended(run.task);
         if leaving {
             self.leave_without_run(agent_id, effects);
         } else {

@@ -1,8 +1,12 @@
 //! Trying again what has ended badly, because an operator says so.
 
+use std::collections::BTreeSet;
+
 use super::Scheduler;
+use crate::domain::agent::Run;
 use crate::domain::effect::{Effect, Event};
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::priority::Seq;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
 use crate::domain::time::Now;
@@ -11,7 +15,16 @@ impl Scheduler {
     /// The status of a task that is here: one that has not ended, or whose run is not over.
     #[must_use]
     pub fn status_here(&self, id: TaskId) -> Option<TaskStatus> {
-        self.task_by_id(id).ok().map(Task::status)
+        let status = self.task_by_id(id).ok().map(Task::status);
+        status.or_else(|| self.still_at(id).map(|_run| TaskStatus::Cancelled))
+    }
+
+    /// The agent with a run of this cancelled task, which went on while the daemon began again.
+    pub(super) fn still_at(&self, id: TaskId) -> Option<(AgentId, &Run)> {
+        self.agents.values().find_map(|agent| {
+            let run = agent.run.as_ref().filter(|run| run.task == Seq::NONE && run.task_id == id);
+            run.map(|run| (agent.id, run))
+        })
     }
 
     /// Puts a task back that failed or was cancelled and is no more here, as the store has it. It
@@ -47,8 +60,10 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Refusal> {
         let mut retried = 0;
+        let runs = self.agents.values().filter_map(|agent| agent.run.as_ref());
+        let running: BTreeSet<_> = runs.map(|run| run.task_id).collect();
         for task in tasks {
-            if self.status_here(task.id).is_some() {
+            if self.ids.contains_key(&task.id) || running.contains(&task.id) {
                 continue;
             }
             match self.admit(now) {
@@ -66,6 +81,13 @@ impl Scheduler {
     #[must_use]
     pub const fn room(&self) -> usize {
         self.limits.max_depth.saturating_sub(self.counted)
+    }
+
+    /// How many ended tasks [`retry_all`](Self::retry_all) can use at most: as many as may wait,
+    /// and those that it leaves out.
+    #[must_use]
+    pub fn retry_at_most(&self) -> usize {
+        self.room() + self.agents.len()
     }
 
     fn put_back(&mut self, mut task: Task, now: Now, effects: &mut Vec<Effect>) {

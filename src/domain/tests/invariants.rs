@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disk::Disk;
+use super::durability;
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health, Run};
 use crate::domain::attempt::{AttemptRecord, Outcome};
@@ -15,6 +17,8 @@ use crate::domain::{AgentId, AgentKind, Attempt, Effect, Event, TaskId, TaskStat
 #[derive(Default)]
 pub(super) struct Before {
     waits: BTreeMap<TaskId, Wait>,
+    /// Runs of external agents whose task was cancelled.
+    pub cancelled_runs: BTreeMap<AgentId, (TaskId, Attempt)>,
     attempts: BTreeMap<TaskId, Attempt>,
     idle_since: BTreeMap<AgentId, u64>,
 }
@@ -24,7 +28,7 @@ impl Before {
         let inside = world.inside();
         let mut waits = BTreeMap::new();
         let mut attempts = BTreeMap::new();
-        for task in inside.tasks.values() {
+        for task in all_tasks(world, inside) {
             attempts.insert(task.id, task.attempt);
             if let TaskState::Pending(wait) = task.state {
                 waits.insert(task.id, wait);
@@ -33,7 +37,28 @@ impl Before {
         let candidates = inside.agents.values().filter(|agent| is_candidate(agent));
         let since = |agent: &Agent| (agent.id, world.idle_since.get(&agent.id).copied());
         let idle_since = candidates.map(since).map(|(id, at)| (id, at.expect("is idle"))).collect();
-        Self { waits, attempts, idle_since }
+        let cancelled = |agent: &Agent| {
+            let run = agent.run.as_ref().filter(|run| run.ending == Some(Ending::Cancelled))?;
+            (agent.kind != AgentKind::Process).then(|| (agent.id, durability::key(run)))
+        };
+        let cancelled_runs = inside.agents.values().filter_map(cancelled).collect();
+        Self { waits, cancelled_runs, attempts, idle_since }
+    }
+
+    /// The moment before a start: what waited goes on waiting, and nobody was idle.
+    pub(super) fn of_disk(world: &World, disk: &Disk) -> Self {
+        let attempts = disk.all().map(|task| (task.id, task.attempt)).collect();
+        let wait = |task: &Task| {
+            let TaskState::Pending(mut wait) = task.state else { return None };
+            wait.since_us = wait.since_us.min(world.now.mono_us);
+            if !matches!(wait.hold, Hold::Backoff { .. }) && !task.failed_on.is_empty() {
+                let until_us = wait.since_us + world.limits.exclusion_relax_us;
+                wait.hold = Hold::Excluding { until_us: Some(until_us) };
+            }
+            Some((task.id, wait))
+        };
+        let waits = disk.live().filter_map(wait).collect();
+        Self { waits, attempts, ..Self::default() }
     }
 }
 
@@ -45,11 +70,11 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     every_task_is_in_exactly_one_place(inside);
     the_queue_offers_what_may_run(inside);
     counters_equal_a_recount(world, inside);
-    attempt_numbers_grow_by_one(inside, before, effects);
-    only_the_newest_attempt_of_a_running_task_is_open(inside);
-    a_run_and_its_task_name_each_other(inside);
+    attempt_numbers_grow_by_one(world, inside, before, effects);
+    only_the_newest_attempt_of_a_running_task_is_open(world, inside);
+    a_run_and_its_task_name_each_other(world, inside);
     a_live_task_has_budget_left(inside);
-    failures_and_exclusions_follow_from_the_attempts(inside);
+    failures_and_exclusions_follow_from_the_attempts(world, inside);
     ended_tasks_never_change(world, inside);
     the_idle_index_holds_the_candidates(world, inside);
     every_deadline_has_its_timer_and_no_other_timer_is_left(world, inside);
@@ -78,7 +103,8 @@ fn remember_who_became_idle(world: &mut World, before: &Before) {
 
 fn every_accepted_task_is_known(world: &World, inside: Inside<'_>) {
     for id in &world.accepted {
-        let known = inside.ids.get(id).and_then(|seq| inside.tasks.get(seq));
+        let here = inside.ids.get(id).and_then(|seq| inside.tasks.get(seq));
+        let known = here.or_else(|| world.disk.ended(*id));
         assert!(known.is_some_and(|task| task.id == *id), "{} was lost", name(id));
     }
     assert_eq!(inside.ids.len(), inside.tasks.len(), "an id without its task was left behind");
@@ -86,7 +112,6 @@ fn every_accepted_task_is_known(world: &World, inside: Inside<'_>) {
 
 fn every_task_is_in_exactly_one_place(inside: Inside<'_>) {
     let mut pending: Vec<_> = Vec::new();
-    let mut ended = BTreeSet::new();
     for (seq, task) in inside.tasks {
         match task.state {
             TaskState::Pending(_) => pending.push(task.place()),
@@ -99,16 +124,17 @@ fn every_task_is_in_exactly_one_place(inside: Inside<'_>) {
                     name(agent)
                 );
             }
-            TaskState::Ended { .. } => assert!(ended.insert(*seq)),
+            TaskState::Ended { .. } => {
+                let runs = |agent: &Agent| agent.run.as_ref().is_some_and(|run| run.task == *seq);
+                let goes_on = inside.agents.values().any(runs);
+                assert!(goes_on, "{} has ended, no run of it is left, and it stays", name(task.id));
+            }
         }
     }
     pending.sort_unstable();
     let queued: Vec<_> = inside.queue.iter().collect();
     assert_eq!(queued, pending, "the queue is not the pending tasks in order");
     assert_eq!(inside.queue.len(), pending.len(), "the depth of the queue is not a recount");
-    let ended_index: BTreeSet<_> = inside.ended.iter().copied().collect();
-    assert_eq!(ended_index.len(), inside.ended.len(), "a task ended twice");
-    assert_eq!(ended_index, ended, "the list of ended tasks is not the ended tasks");
 }
 
 fn the_queue_offers_what_may_run(inside: Inside<'_>) {
@@ -131,36 +157,52 @@ fn the_queue_offers_what_may_run(inside: Inside<'_>) {
     inside.queue.check_heads();
 }
 
+/// Every task: those in memory, and those that have left it for the disk.
+fn all_tasks<'a>(world: &'a World, inside: Inside<'a>) -> impl Iterator<Item = &'a Task> {
+    let on_disk = world.disk.all();
+    let left = on_disk.filter(move |task| !inside.tasks.contains_key(&task.seq));
+    inside.tasks.values().chain(left)
+}
+
 fn counters_equal_a_recount(world: &World, inside: Inside<'_>) {
     let count = |is_it: &dyn Fn(&Task) -> bool| {
-        inside.tasks.values().filter(|&task| is_it(task)).count() as u64
+        all_tasks(world, inside).filter(|&task| is_it(task)).count() as u64
     };
     let status = |status| count(&|task| task.status() == status);
     let counters = inside.counters;
     let counted = |task: &Task| matches!(task.state, TaskState::Pending(wait) if wait.counted);
     assert_eq!(inside.counted as u64, count(&counted), "tasks that count with the queue");
     for task in inside.tasks.values().filter(|&task| counted(task)) {
-        assert_eq!(task.attempt, Attempt::NONE, "only what was never placed counts");
+        let submitted_at = world.retried_at.get(&task.id).copied().unwrap_or(0);
+        assert_eq!(task.attempts.len(), submitted_at, "only what was never placed counts");
     }
     assert_eq!(counters.in_progress, status(TaskStatus::InProgress), "tasks in progress");
-    assert_eq!(counters.completed, status(TaskStatus::Completed), "completed tasks");
-    assert_eq!(counters.failed, status(TaskStatus::Failed), "failed tasks");
-    assert_eq!(counters.cancelled, status(TaskStatus::Cancelled), "cancelled tasks");
-    assert_eq!(counters.submitted, world.accepted.len() as u64, "accepted tasks");
-    let attempts: usize = inside.tasks.values().map(|task| task.attempts.len()).sum();
-    assert_eq!(counters.assigned, attempts as u64, "assignments");
+    let base = &world.base;
+    let ends = |of| base.since(of, status(of));
+    assert_eq!(counters.completed, ends(TaskStatus::Completed), "completed tasks");
+    assert_eq!(counters.failed, ends(TaskStatus::Failed), "failed tasks");
+    assert_eq!(counters.cancelled, ends(TaskStatus::Cancelled), "cancelled tasks");
+    let submitted = world.accepted.len() - base.accepted + base.undone.len();
+    assert_eq!(counters.submitted, submitted as u64, "accepted and retried tasks");
+    let attempts: usize = all_tasks(world, inside).map(|task| task.attempts.len()).sum();
+    assert_eq!(counters.assigned, (attempts - base.attempts) as u64, "assignments");
     let runs = |agent: &&Agent| agent.is_process() && agent.run.is_some();
     let process_runs = inside.agents.values().filter(runs).count();
     assert_eq!(inside.process_runs, process_runs, "runs of process agents");
 }
 
-fn attempt_numbers_grow_by_one(inside: Inside<'_>, before: &Before, effects: &[Effect]) {
+fn attempt_numbers_grow_by_one(
+    world: &World,
+    inside: Inside<'_>,
+    before: &Before,
+    effects: &[Effect],
+) {
     let mut expected = before.attempts.clone();
     for (task, _) in assignments(effects) {
         let attempt = expected.entry(task).or_default();
         *attempt = attempt.next();
     }
-    for task in inside.tasks.values() {
+    for task in all_tasks(world, inside) {
         let newest = expected.get(&task.id).copied().unwrap_or_default();
         assert_eq!(task.attempt, newest, "attempt of {}", name(task.id));
         let numbers = task.attempts.iter().map(|record| record.attempt.get());
@@ -168,8 +210,8 @@ fn attempt_numbers_grow_by_one(inside: Inside<'_>, before: &Before, effects: &[E
     }
 }
 
-fn only_the_newest_attempt_of_a_running_task_is_open(inside: Inside<'_>) {
-    for task in inside.tasks.values() {
+fn only_the_newest_attempt_of_a_running_task_is_open(world: &World, inside: Inside<'_>) {
+    for task in all_tasks(world, inside) {
         let open: Vec<_> = task.attempts.iter().filter(|record| record.end.is_none()).collect();
         match task.state {
             TaskState::InProgress { agent } => {
@@ -185,11 +227,13 @@ fn only_the_newest_attempt_of_a_running_task_is_open(inside: Inside<'_>) {
 }
 
 /// Rule 9: while a run can act, its task has not moved to anybody else.
-fn a_run_and_its_task_name_each_other(inside: Inside<'_>) {
+fn a_run_and_its_task_name_each_other(world: &World, inside: Inside<'_>) {
     for agent in inside.agents.values() {
         let Some(run) = &agent.run else { continue };
-        let task = &inside.tasks[&run.task];
         let who = name(agent.id);
+        // Of a run that a start goes on with because it was cancelled, memory has no task.
+        let task = inside.tasks.get(&run.task).or_else(|| world.disk.ended(run.task_id));
+        let task = task.unwrap_or_else(|| panic!("{who} runs what does not exist or moved"));
         assert_eq!(run.task_id, task.id, "the run of {who} has two names for its task");
         assert_eq!(run.attempt, task.attempt, "the run of {who} is not the newest attempt");
         match task.state {
@@ -214,11 +258,12 @@ fn a_live_task_has_budget_left(inside: Inside<'_>) {
 }
 
 /// The table of rule 7, from the history of each task.
-fn failures_and_exclusions_follow_from_the_attempts(inside: Inside<'_>) {
-    for task in inside.tasks.values() {
+fn failures_and_exclusions_follow_from_the_attempts(world: &World, inside: Inside<'_>) {
+    for task in all_tasks(world, inside) {
         let (mut failures, mut interruptions) = (0, 0);
         let mut failed_on = Vec::new();
-        for record in &task.attempts {
+        let forgotten = world.retried_at.get(&task.id).copied().unwrap_or(0);
+        for record in &task.attempts[forgotten..] {
             let Some(end) = &record.end else { continue };
             let cause = end.failure.as_ref().map_or("", |failure| &*failure.cause);
             let counts = match end.outcome {
@@ -241,7 +286,7 @@ fn failures_and_exclusions_follow_from_the_attempts(inside: Inside<'_>) {
         let last = task.attempts.last().and_then(|record| record.end.as_ref());
         if task.error.as_ref().is_some_and(|error| !error.retryable) {
             assert_eq!(last.map(|end| end.outcome), Some(Outcome::Failed));
-            let earlier = task.attempts.iter().rev().skip(1);
+            let earlier = task.attempts[forgotten..].iter().rev().skip(1);
             let failed = |record: &&AttemptRecord| {
                 record.end.as_ref().is_some_and(|end| end.outcome == Outcome::Failed)
             };
@@ -249,12 +294,14 @@ fn failures_and_exclusions_follow_from_the_attempts(inside: Inside<'_>) {
         }
         assert_eq!(task.failures, failures, "failures of {}", name(task.id));
         assert_eq!(task.failed_on, failed_on, "exclusions of {}", name(task.id));
+        assert_eq!(task.interruptions, interruptions, "interruptions of {}", name(task.id));
     }
 }
 
 fn ended_tasks_never_change(world: &World, inside: Inside<'_>) {
     for (id, status) in &world.ended {
-        let task = &inside.tasks[&inside.ids[id]];
+        let here = inside.ids.get(id).and_then(|seq| inside.tasks.get(seq));
+        let task = here.or_else(|| world.disk.task(*id)).expect("an ended task is somewhere");
         assert_eq!(task.status(), *status, "{} ended and changed", name(id));
     }
 }

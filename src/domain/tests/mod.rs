@@ -3,6 +3,9 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one effect among all")]
 
 mod attempts;
+mod daemon;
+mod disk;
+mod durability;
 mod exclusion;
 mod gates;
 mod idempotency;
@@ -14,7 +17,9 @@ mod outside;
 mod over;
 mod queueing;
 mod reading;
+mod restarts;
 mod results;
+mod retrying;
 mod routing;
 mod storm;
 mod watching;

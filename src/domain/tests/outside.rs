@@ -10,11 +10,14 @@ impl World {
                 let before = self.ended.insert(*task_id, *status);
                 assert_eq!(before, None, "{} ended twice", name(task_id));
                 if *status == TaskStatus::Completed && !self.unchecked {
-                    let view = self.scheduler.task(*task_id).expect("a task that just ended");
-                    let record = view.attempts.last().expect("a completed task had an attempt");
+                    let task = self.disk.ended(*task_id).expect("a task that just ended");
+                    let record = task.attempts.last().expect("a completed task had an attempt");
                     let start = record.started.unwrap_or(record.assigned).mono_us;
-                    let key = (record.agent, view.summary.kind);
-                    self.learned.entry(key).or_default().push(self.now.mono_us - start);
+                    let key = (record.agent, task.spec.kind);
+                    self.learned
+                        .entry(key)
+                        .or_default()
+                        .push(self.now.mono_us.saturating_sub(start));
                 }
             }
             Effect::Event(Event::TaskSubmitted { task_id, .. }) => {
@@ -25,6 +28,9 @@ impl World {
             }
             Effect::FailedOver { agent, .. } => {
                 assert!(self.underway.remove(agent), "nobody waits for {}", name(agent));
+            }
+            Effect::TaskLeft { task_id } => {
+                assert!(self.ended.contains_key(task_id), "{} left before its end", name(task_id));
             }
             Effect::Drained => self.drained += 1,
             Effect::AgentRemoved { agent } => {
@@ -41,6 +47,9 @@ impl World {
         match effect {
             Effect::KillTree { agent, incarnation } | Effect::StopAgent { agent, incarnation } => {
                 self.kill(agent, incarnation);
+            }
+            Effect::TaskLeft { task_id } if self.waiting_retries.remove(&task_id) => {
+                let _refused_or_not = self.retry_of(task_id);
             }
             Effect::AgentLost { agent, .. } if self.restarts => self.restart_of(agent),
             _ => {}
@@ -81,7 +90,9 @@ impl World {
     }
 
     pub(super) fn ready_of(&mut self, id: AgentId, life: Incarnation) {
-        let facts = ProcessFacts { pid: 2, launcher_pid: 1, workdir: String::new() };
+        let (pid, launcher_pid, launcher_start_ticks) = (2, 1, u64::from(life.get()));
+        let workdir = String::new();
+        let facts = ProcessFacts { pid, launcher_pid, launcher_start_ticks, workdir };
         self.step(|s, now, fx| s.agent_ready(id, life, facts, now, fx));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{Deaths, World, error, success, task};
 use crate::domain::TaskType::General;
-use crate::domain::{Effect, Failing};
+use crate::domain::{Effect, Failing, TaskStatus};
 
 fn kills(effect: &Effect) -> bool {
     matches!(effect, Effect::KillTree { .. })
@@ -230,7 +230,7 @@ fn an_external_agent_that_is_failed_or_removed_gives_its_task_back_at_once() {
     world.join("finn");
     assert_eq!(world.fail("eve"), Ok(Failing::Done(Some(task("t1")))));
     world.expect("t1", "in_progress on finn, attempt 2, failures 1, excludes eve");
-    assert_eq!(world.scheduler.after_failure(task("t1")), (true, false));
+    assert_eq!(world.scheduler.status_here(task("t1")), Some(TaskStatus::InProgress));
     world.remove("finn", 0).unwrap();
     world.expect("t1", "pending: excluded_everywhere, attempt 2, failures 1, excludes eve");
 }

@@ -2,7 +2,7 @@
 
 use super::world::{World, error, success};
 use crate::domain::TaskType::{General, Ingest, Research};
-use crate::domain::{ListQuery, Refusal, TaskStatus};
+use crate::domain::{Refusal, TaskStatus};
 
 #[test]
 fn a_higher_priority_goes_first_and_then_the_older_submission() {
@@ -129,14 +129,14 @@ fn a_list_and_a_single_task_tell_the_same_position() {
     for n in 0..1_010 {
         world.submit_at(&format!("t{n}"), n % 3 - 1).unwrap();
     }
-    let query = ListQuery { status: None, kind: None, limit: 1_010, before: None };
-    let listed = world.scheduler.list(&query).tasks;
+    let ids: Vec<_> = (0..1_010).map(|n| super::world::task(&format!("t{n}"))).collect();
+    let listed = world.scheduler.summaries(&ids, world.now);
     assert_eq!(listed.len(), 1_010);
     let mut known = 0;
     for task in listed {
         let position = task.waiting.unwrap().position;
         known += usize::from(position.is_some());
-        let single = world.scheduler.task(task.id).unwrap().summary.waiting.unwrap();
+        let single = world.scheduler.task(task.id, world.now).unwrap().summary.waiting.unwrap();
         assert_eq!(position, single.position, "{}", task.id);
     }
     assert_eq!(known, 1_000, "those behind only know that they are far behind");

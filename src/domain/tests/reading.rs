@@ -1,95 +1,48 @@
-//! Lists, retention and counters.
+//! What stays in memory, and counters.
 
-use super::world::{World, error, name, success, task};
+use super::world::{World, error, success, task};
 use crate::domain::TaskType::{General, Ingest};
-use crate::domain::{ListQuery, Refusal, Report, TaskStatus, Usage};
-
-const ALL: ListQuery = ListQuery { status: None, kind: None, limit: 2, before: None };
-
-fn page(world: &World, query: &ListQuery) -> (String, Option<ListQuery>) {
-    let page = world.scheduler.list(query);
-    let names: Vec<_> = page.tasks.iter().map(|task| name(task.id)).collect();
-    (names.join(" "), page.next.map(|next| ListQuery { before: Some(next), ..*query }))
-}
-
-#[test]
-fn pages_follow_each_other_without_gaps_or_repeats_while_tasks_come() {
-    let mut world = World::new();
-    for n in 1..=5 {
-        world.submit(&format!("t{n}"), General).unwrap();
-    }
-    let (first, next) = page(&world, &ALL);
-    assert_eq!(first, "t5 t4");
-    world.submit("t6", General).unwrap();
-    let (second, next) = page(&world, &next.unwrap());
-    assert_eq!(second, "t3 t2");
-    world.cancel("t1").unwrap();
-    assert_eq!(page(&world, &next.unwrap()), ("t1".into(), None));
-}
-
-#[test]
-fn a_page_that_is_just_full_and_the_last_has_no_next() {
-    let mut world = World::new();
-    world.submit("t1", General).unwrap();
-    world.submit("t2", General).unwrap();
-    assert_eq!(page(&world, &ALL).1.map(|query| query.limit), None);
-}
-
-#[test]
-fn lists_show_only_what_was_asked_for() {
-    let mut world = World::with_agents(["anna"]);
-    world.submit("t1", General).unwrap();
-    world.submit("t2", Ingest).unwrap();
-    world.submit("t3", Ingest).unwrap();
-    world.finish("anna", success());
-    let query = |status, kind| ListQuery { status, kind, ..ALL };
-    assert_eq!(page(&world, &query(Some(TaskStatus::Pending), None)).0, "t3");
-    assert_eq!(page(&world, &query(Some(TaskStatus::Completed), None)).0, "t1");
-    assert_eq!(page(&world, &query(None, Some(Ingest))).0, "t3 t2");
-    assert_eq!(page(&world, &query(Some(TaskStatus::InProgress), Some(Ingest))).0, "t2");
-    assert_eq!(page(&world, &query(Some(TaskStatus::Failed), None)).0, "");
-}
-
-#[test]
-fn a_list_looks_at_a_bounded_number_of_tasks_per_call() {
-    let mut world = World::with(|limits| limits.max_depth = 5_000, Vec::new());
-    world.unchecked = true;
-    world.submit("rare", Ingest).unwrap();
-    for n in 0..2_000 {
-        world.submit(&format!("t{n}"), General).unwrap();
-    }
-    let query = ListQuery { kind: Some(Ingest), ..ALL };
-    let (first, next) = page(&world, &query);
-    assert_eq!(first, "", "it stopped before the end and says where");
-    assert_eq!(page(&world, &next.unwrap()), ("rare".into(), None));
-}
+use crate::domain::{Effect, Report, TaskStatus, Usage};
 
 /// The history of every task stayed in memory for ever.
 #[test]
-fn the_oldest_ended_tasks_leave_memory() {
-    let mut world = World::with(|limits| limits.ended_kept = 2, Vec::new());
-    world.unchecked = true;
+fn ended_tasks_leave_memory() {
+    let mut world = World::with_agents(["anna"]);
     for n in 1..=4 {
         world.submit(&format!("t{n}"), General).unwrap();
     }
-    for n in [3, 1, 2] {
-        world.cancel(&format!("t{n}")).unwrap();
+    world.finish("anna", success());
+    world.finish("anna", error(false));
+    world.cancel("t4").unwrap();
+    world.expect("t1", "completed on anna, attempt 1");
+    world.expect("t2", "failed on anna, attempt 1");
+    world.expect("t4", "cancelled");
+    for what in ["t1", "t2", "t4"] {
+        assert_eq!(world.scheduler.status_here(task(what)), None, "{what}");
+        assert!(!world.scheduler.is_live_task(task(what)), "{what}");
     }
-    world.expect("t3", "unknown");
-    world.expect("t1", "cancelled");
-    world.expect("t4", "pending: pool_empty");
-    assert_eq!(world.cancel("t3"), Err(Refusal::TaskNotFound));
-    assert!(world.scheduler.is_live_task(task("t4")));
-    assert!(!world.scheduler.is_live_task(task("t1")));
-    assert_eq!(world.metrics().tasks_cancelled, 3, "counters do not forget");
+    assert!(world.scheduler.is_live_task(task("t3")));
+}
+
+#[test]
+fn a_cancelled_task_leaves_memory_when_its_run_is_over() {
+    let mut world = World::with_agents(["anna"]);
+    world.submit("t1", General).unwrap();
+    let left = |effect: &Effect| matches!(effect, Effect::TaskLeft { .. });
+    world.cancel("t1").unwrap();
+    assert_eq!(world.wanted(left), 0);
+    assert_eq!(world.scheduler.status_here(task("t1")), Some(TaskStatus::Cancelled));
+    assert!(!world.scheduler.is_live_task(task("t1")), "nobody need wait for its end");
+    world.finish("anna", success());
+    assert_eq!(world.wanted(left), 1, "whoever waits to try it again hears of it");
+    assert_eq!(world.scheduler.status_here(task("t1")), None);
+    world.expect("t1", "cancelled on anna, attempt 1");
 }
 
 /// The metrics query was the load: counters are kept, never computed by scanning.
 #[test]
 fn counters_outlive_the_tasks_that_they_count() {
-    let mut world = World::with(|limits| limits.ended_kept = 0, Vec::new());
-    world.unchecked = true;
-    world.spawn("anna");
+    let mut world = World::with_agents(["anna"]);
     let usage = Some(Usage { input_tokens: 7, output_tokens: 3, ..Usage::default() });
     for (what, report) in
         [("t1", Report::Completed { result: None, usage }), ("t2", success()), ("t3", error(false))]

@@ -12,11 +12,11 @@ use proptest::test_runner::FileFailurePersistence;
 
 use super::world::{Deaths, World, agent, error, name, success, task};
 use crate::domain::{
-    AgentKind, Attempt, Gate, Incarnation, Jitter, Preference, Priority, Report, SECOND_US,
-    TaskStatus, TaskType, TaskTypes,
+    AgentKind, Attempt, Gate, Incarnation, Jitter, Preference, Priority, Refusal, Report,
+    SECOND_US, TaskState, TaskStatus, TaskType, TaskTypes,
 };
 
-const CASES: u32 = 5_000; // for each of the two storms
+const CASES: u32 = 3_000; // for each of the two storms
 const AGENTS: [&str; 6] = ["anna", "bert", "carl", "dora", "eve", "finn"];
 
 /// One thing that happens. Numbers are taken modulo what there is.
@@ -50,6 +50,14 @@ enum Happens {
     PassLong { seconds: u8 },
     StandStill { tenths: u8 },
     ClosePool { drain: u8, discard: u8 },
+    SubmitKeyed { key: u8, content: u8 },
+    Retry { task: u8 },
+    RetryAll { cancelled: u8 },
+    Crash { seconds: u8, overlap: u8, lives: u8 },
+    CrashBeforeCommit { turns: u8 },
+    StopAndStart { lives: u8 },
+    TurnClock { seconds: u8 },
+    Target { agents: u8 },
 }
 
 impl Happens {
@@ -82,19 +90,28 @@ impl Happens {
             164..176 => Self::Pass { tenths: a },
             176..182 => Self::PassLong { seconds: a },
             182..184 => Self::StandStill { tenths: a },
-            _ => Self::ClosePool { drain: a, discard: b },
+            184..186 => Self::ClosePool { drain: a, discard: b },
+            186..192 => Self::SubmitKeyed { key: a, content: b },
+            192..198 => Self::Retry { task: a },
+            198..200 => Self::RetryAll { cancelled: a },
+            200..205 => Self::Crash { seconds: a, overlap: b, lives: c },
+            205..209 => Self::CrashBeforeCommit { turns: a },
+            209..212 => Self::StopAndStart { lives: a },
+            212..214 => Self::TurnClock { seconds: a },
+            _ => Self::Target { agents: a },
         }
     }
 }
 
 fn any_event() -> impl Strategy<Value = Happens> {
-    (0..185u8, any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(Happens::of)
+    (0..215u8, any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(Happens::of)
 }
 
 /// What the world does not know: which calls are open.
 struct Storm {
     world: World,
-    submitted: usize,
+    /// How many submits there were, accepted or not.
+    submits: usize,
     open_calls: [u32; AGENTS.len()],
 }
 
@@ -116,7 +133,7 @@ impl Storm {
         };
         let mut world = World::with(limits, gates);
         world.deaths = deaths;
-        Self { world, submitted: 0, open_calls: [0; AGENTS.len()] }
+        Self { world, submits: 0, open_calls: [0; AGENTS.len()] }
     }
 
     fn report(&self, number: u8) -> Report {
@@ -129,7 +146,7 @@ impl Storm {
     }
 
     fn task_name(&self, number: u8) -> String {
-        format!("t{}", usize::from(number) % self.submitted.max(1))
+        format!("t{}", usize::from(number) % self.submits.max(1))
     }
 
     fn exists(&self, who: &str) -> bool {
@@ -137,7 +154,20 @@ impl Storm {
     }
 
     fn is_external(&self, who: &str) -> bool {
-        self.world.scheduler.agent_view(agent(who)).is_ok_and(|view| view.kind == "external")
+        self.world
+            .scheduler
+            .agent_view(agent(who))
+            .is_ok_and(|view| view.kind != AgentKind::Process)
+    }
+
+    /// Something happens, and what comes of it when the daemon ends meanwhile.
+    fn comes(&mut self, event: Happens) {
+        let lives = format!("{event:?}").len() as u8; // some number that is the same in each run
+        self.happens(event);
+        if self.world.dead {
+            self.world.crash();
+            self.lives_begin(lives);
+        }
     }
 
     fn happens(&mut self, event: Happens) {
@@ -145,9 +175,10 @@ impl Storm {
         let world = &mut self.world;
         match event {
             Happens::Submit { kind, priority, preferred, timeout } => {
-                let what = format!("t{}", self.submitted);
+                let what = format!("t{}", self.submits);
+                self.submits += 1;
                 let kind = TaskType::ALL[usize::from(kind) % 4];
-                let answer = world.submit_with(&what, kind, |spec| {
+                let _ = world.submit_with(&what, kind, |spec| {
                     spec.priority = Priority::new(i64::from(priority % 3)).unwrap();
                     spec.preferred = match preferred % 16 {
                         0 => Some(Err(Preference::Unknown)),
@@ -157,7 +188,6 @@ impl Storm {
                     };
                     spec.timeout_us = (timeout % 4 == 0).then_some(u64::from(timeout) * 50_000 + 1);
                 });
-                self.submitted += usize::from(answer.is_ok());
             }
             Happens::Cancel { task } => {
                 let what = self.task_name(task);
@@ -249,7 +279,71 @@ impl Storm {
             Happens::ClosePool { drain, discard } => {
                 world.close_pool(u64::from(drain % 8), discard % 2 == 0);
             }
+            Happens::SubmitKeyed { key, content } => self.submit_keyed(key % 4, content % 8 / 7),
+            Happens::Retry { task } => {
+                let what = self.task_name(task);
+                let _ = self.world.retry(&what);
+            }
+            Happens::RetryAll { cancelled } => {
+                let cancelled = cancelled % 2 == 0;
+                let status = if cancelled { TaskStatus::Cancelled } else { TaskStatus::Failed };
+                let _ = world.retry_all(status);
+            }
+            Happens::Crash { seconds, overlap, lives } => {
+                world.crash_for(f64::from(seconds) / 8.0 - 4.0, overlap % 4 == 0);
+                self.lives_begin(lives);
+            }
+            Happens::CrashBeforeCommit { turns } => world.lost_after = Some(u32::from(turns % 4)),
+            Happens::StopAndStart { lives } => self.stop_and_start(lives),
+            Happens::TurnClock { seconds } => world.turn_clock(f64::from(seconds) / 8.0 - 16.0),
+            Happens::Target { agents } => world.set_target(usize::from(agents % 8)),
         }
+    }
+
+    /// A submit under a key is accepted, or answered as one before it was.
+    fn submit_keyed(&mut self, key: u8, content: u8) {
+        let (what, key) = (format!("t{}", self.submits), format!("k{key}"));
+        self.submits += 1;
+        let known = self.world.disk.task_of_key(&key).map(|task| (task.id, task.spec.key.clone()));
+        let answer = self.world.submit_keyed(&what, &key, content, |_| {});
+        match (known, answer) {
+            (None, Ok(accepted)) => assert_eq!(accepted.task_id, task(&what)),
+            (None, Err(refusal)) => {
+                assert!(!matches!(refusal, Refusal::IdempotencyConflict { .. }))
+            }
+            (Some((id, Some(key))), answer) if key.content.0 == [content; 32] => {
+                assert_eq!(answer.map(|accepted| accepted.task_id), Ok(id));
+            }
+            (Some((task_id, _)), answer) => {
+                assert_eq!(answer, Err(Refusal::IdempotencyConflict { task_id }));
+            }
+        }
+    }
+
+    /// After a start the supervisor begins the next lives, at once or later.
+    fn lives_begin(&mut self, lives: u8) {
+        self.open_calls = Default::default();
+        for (n, who) in AGENTS.into_iter().enumerate() {
+            if lives >> n & 1 == 1 {
+                self.world.restart(who);
+            }
+        }
+    }
+
+    /// An orderly stop interrupts what runs on processes, and costs no task anything.
+    fn stop_and_start(&mut self, lives: u8) {
+        let world = &mut self.world;
+        world.stop();
+        let costs = |world: &World| -> Vec<_> {
+            let all = world.disk.all();
+            all.map(|task| (task.id, task.failures, task.interruptions)).collect()
+        };
+        let (before, orderly) = (costs(world), !world.dead);
+        world.crash();
+        if orderly {
+            assert_eq!(costs(world), before, "an orderly stop was taken for a crash");
+        }
+        self.lives_begin(lives);
     }
 
     fn close_call(&mut self, who: usize) {
@@ -304,10 +398,11 @@ impl Storm {
             world.lose(who);
         }
         assert_eq!(world.drained, 1, "the end of the drain is said once");
-        let metrics = world.metrics();
-        let ended = metrics.tasks_completed + metrics.tasks_failed + metrics.tasks_cancelled;
-        let live = metrics.tasks_pending + metrics.tasks_in_progress;
-        assert_eq!(live + ended, metrics.tasks_total);
+        for task in world.disk.live() {
+            let TaskState::InProgress { agent } = task.state else { continue };
+            let kind = world.disk.agents[&agent].kind;
+            assert_ne!(kind, AgentKind::Process, "{} is still open", name(task.id));
+        }
     }
 
     /// Opens all gates, brings agents for every type and answers every run, until nothing moves.
@@ -346,8 +441,9 @@ impl Storm {
 fn run(events: Vec<Happens>, deaths: Deaths, stops: bool) {
     let mut storm = Storm::new(deaths);
     for event in events {
-        storm.happens(event);
+        storm.comes(event);
     }
+    storm.world.lost_after = None;
     if stops {
         storm.stops();
         return;
@@ -355,9 +451,10 @@ fn run(events: Vec<Happens>, deaths: Deaths, stops: bool) {
     storm.calms_down();
     let metrics = storm.world.metrics();
     assert_eq!(metrics.tasks_pending + metrics.tasks_in_progress, 0);
-    let ended = metrics.tasks_completed + metrics.tasks_failed + metrics.tasks_cancelled;
-    assert_eq!(ended, metrics.tasks_total, "every accepted task reached one terminal state");
+    let (accepted, ended) = (storm.world.accepted.len(), storm.world.ended.len());
+    assert_eq!(accepted, ended, "every accepted task reached one terminal state");
     assert!(storm.world.ended.values().all(|status| TaskStatus::is_terminal(*status)));
+    assert_eq!(storm.world.disk.live().count(), 0);
 }
 
 fn config() -> ProptestConfig {

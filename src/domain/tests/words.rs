@@ -10,8 +10,14 @@ impl World {
         self.scheduler.agent_view(agent(who)).ok()?.run
     }
 
+    /// The task, in memory or, when it has ended, on disk.
+    fn look(&self, what: &str) -> Option<TaskView> {
+        let here = self.scheduler.task(task(what), self.now).ok();
+        here.or_else(|| self.disk.ended(task(what)).map(|ended| ended.view(None)))
+    }
+
     pub(super) fn view(&self, what: &str) -> TaskView {
-        self.scheduler.task(task(what)).unwrap()
+        self.look(what).unwrap()
     }
 
     pub(super) fn metrics(&self) -> Metrics {
@@ -20,7 +26,7 @@ impl World {
 
     /// A task in words, for example `in_progress on bert, attempt 2, failures 1, excludes anna`.
     pub(super) fn describe(&self, what: &str) -> String {
-        let Ok(view) = self.scheduler.task(task(what)) else { return "unknown".into() };
+        let Some(view) = self.look(what) else { return "unknown".into() };
         let summary = view.summary;
         let mut words = summary.status.name().to_owned();
         if let Some(waiting) = &summary.waiting {

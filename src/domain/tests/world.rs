@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::daemon::{Answer, Base};
+use super::disk::Disk;
 use super::invariants::{self, Before};
 use crate::domain::scheduler::Inside;
 use crate::domain::{
@@ -13,6 +15,9 @@ use crate::domain::{
     Heartbeat, Incarnation, Jitter, Json, Limits, Now, Priority, Refusal, Report, SECOND_US,
     Scheduler, StatusReason, TaskError, TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TraceId,
 };
+
+/// When the first daemon starts.
+const START_US: u64 = 1_700_000_000 * SECOND_US;
 
 /// In which order the world answers a kill, or whether the test does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ pub(super) struct World {
     pub lost: BTreeMap<AgentId, Incarnation>,
     /// The latencies of every success, the oldest first; an oracle's own memory.
     pub learned: BTreeMap<(AgentId, TaskType), Vec<u64>>,
-    /// Every task that ended and how: it must never change again.
+    /// Every task that has ended and how: it must never change again, unless somebody retries it.
     pub ended: BTreeMap<TaskId, TaskStatus>,
     pub accepted: BTreeSet<TaskId>,
     /// Since when each idle agent is idle; an oracle's own memory.
@@ -45,6 +50,23 @@ pub(super) struct World {
     pub underway: BTreeSet<AgentId>,
     /// How often the daemon was told that it has drained.
     pub drained: usize,
+    /// What the store has.
+    pub disk: Disk,
+    /// What there was when the daemon started.
+    pub base: Base,
+    /// How many attempts a task had when it was retried last.
+    pub retried_at: BTreeMap<TaskId, usize>,
+    /// Retries that wait for the end of a run.
+    pub waiting_retries: BTreeSet<TaskId>,
+    /// After how many turns the daemon ends before what it did is on disk.
+    pub lost_after: Option<u32>,
+    /// The daemon has ended; whatever it does now, nobody hears of it.
+    pub dead: bool,
+    /// For how long the daemon stood still since it started.
+    pub stood_still_us: u64,
+    /// What the next daemon is configured with.
+    pub limits: Limits,
+    pub gates: Vec<Gate>,
     /// Checks nothing, for scenarios with many tasks.
     pub unchecked: bool,
     fresh: u64,
@@ -103,8 +125,8 @@ impl World {
         let mut chosen = Limits::default();
         limits(&mut chosen);
         Self {
-            scheduler: Scheduler::new(chosen, Gates::new(gates)),
-            now: Now { mono_us: 1_000 * SECOND_US, wall_us: 1_700_000_000 * SECOND_US },
+            scheduler: Scheduler::new(chosen.clone(), Gates::new(gates.clone())),
+            now: Now { mono_us: START_US, wall_us: START_US },
             effects: Vec::new(),
             deaths: Deaths::ActorFirst,
             restarts: false,
@@ -116,6 +138,15 @@ impl World {
             idle_since: BTreeMap::new(),
             underway: BTreeSet::new(),
             drained: 0,
+            disk: Disk::default(),
+            base: Base::default(),
+            retried_at: BTreeMap::new(),
+            waiting_retries: BTreeSet::new(),
+            lost_after: None,
+            dead: false,
+            stood_still_us: 0,
+            limits: chosen,
+            gates,
             unchecked: false,
             fresh: 0,
         }
@@ -134,27 +165,25 @@ impl World {
     }
 
     /// One call of the scheduler, with every check around it, and then what the outside does.
-    fn call<T>(&mut self, verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> T) -> T {
+    pub(super) fn call<T: Answer>(
+        &mut self,
+        verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> T,
+    ) -> T {
         self.effects.clear();
         self.step(verb)
     }
 
-    pub(super) fn step<T>(
+    pub(super) fn step<T: Answer>(
         &mut self,
         verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> T,
     ) -> T {
-        let before = if self.unchecked { Before::default() } else { Before::of(self) };
+        let checked = !(self.unchecked || self.dead);
+        let before = if checked { Before::of(self) } else { Before::default() };
         let mut effects = Vec::new();
         let answer = verb(&mut self.scheduler, self.now, &mut effects);
-        for effect in &effects {
-            self.remember(effect);
-        }
-        if !self.unchecked {
-            invariants::check(self, &before, &effects);
-        }
-        for effect in effects {
-            self.effects.push(effect.clone());
-            self.play(effect);
+        let changes = self.scheduler.take_changes(self.now);
+        if !self.is_lost() {
+            self.committed(&before, answer.is_refusal(), changes, effects);
         }
         answer
     }
@@ -264,7 +293,7 @@ impl World {
         let deaths = std::mem::replace(&mut self.deaths, Deaths::ByHand);
         let answer = self.call(|s, now, fx| s.fail_agent(agent(who), "no good", now, fx));
         self.deaths = deaths;
-        if answer == Ok(Failing::Underway) {
+        if answer == Ok(Failing::Underway) && !self.dead {
             self.underway.insert(agent(who));
         }
         if deaths != Deaths::ByHand && self.dying.contains(&(agent(who), self.life(who))) {
@@ -361,7 +390,8 @@ impl World {
     }
 
     pub(super) fn cancel(&mut self, what: &str) -> Result<TaskStatus, Refusal> {
-        self.call(|s, now, fx| s.cancel(task(what), now, fx))
+        let answer = self.call(|s, now, fx| s.cancel(task(what), now, fx));
+        self.or_of_the_past(what, answer)
     }
 
     /// The process agent says that it started what it has.
@@ -402,7 +432,17 @@ impl World {
         jitter: Jitter,
     ) -> Result<TaskStatus, Refusal> {
         let attempt = attempt.map(Attempt::new);
-        self.call(|s, now, fx| s.complete(task(what), attempt, report, now, jitter, fx))
+        let answer =
+            self.call(|s, now, fx| s.complete(task(what), attempt, report, now, jitter, fx));
+        self.or_of_the_past(what, answer)
+    }
+
+    /// What is not in memory has ended, if there ever was such a task.
+    fn or_of_the_past<T>(&self, what: &str, answer: Result<T, Refusal>) -> Result<T, Refusal> {
+        answer.map_err(|refusal| match self.disk.ended(task(what)) {
+            Some(ended) if refusal == Refusal::TaskNotFound => ended.already_finished(),
+            _ => refusal,
+        })
     }
 
     /// Submits a task, has this agent complete it after so long, and forgets about it.
@@ -425,7 +465,10 @@ impl World {
     /// Time passes, and whatever is due on the way happens when it is due.
     pub(super) fn pass(&mut self, s: f64) {
         self.effects.clear();
-        let until = self.now.mono_us + seconds(s);
+        self.pass_until(self.now.mono_us + seconds(s));
+    }
+
+    pub(super) fn pass_until(&mut self, until: u64) {
         while let Some(due) = self.scheduler.next_timeout().filter(|&due| due <= until) {
             self.turn_to(due.max(self.now.mono_us));
             self.step(|s, now, fx| s.handle_timeout(now, fx));
@@ -437,6 +480,7 @@ impl World {
     /// The daemon stands still for so long and then says so.
     pub(super) fn stand_still(&mut self, s: f64) {
         self.turn_to(self.now.mono_us + seconds(s));
+        self.stood_still_us += seconds(s);
         self.call(|scheduler, now, _| scheduler.resume(seconds(s), now));
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::rows::{self, Unreadable};
-use super::{agents, cannot, load, open, schema};
+use super::{agents, cannot, lessons, load, open, schema};
 use crate::domain::{AgentId, AgentKind, Task, TaskId, TaskState, TaskStatus};
 use crate::store::StoreError;
 
@@ -146,7 +146,8 @@ impl CheckReport {
         self.count_tasks(store)?;
         let externals = self.read_agents(store)?;
         self.read_live_tasks(store, &externals)?;
-        self.each(store, load::LESSONS, "lesson of agent", load::lesson, |_, _| {})
+        self.each(store, lessons::WINDOWS, "lesson of agent", lessons::lesson, |_, _| {})?;
+        self.each(store, lessons::LOG, "lessons", lessons::logged, |_, _| {})
     }
 
     fn count_tasks(&mut self, store: &Connection) -> rusqlite::Result<()> {

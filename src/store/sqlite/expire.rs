@@ -1,5 +1,7 @@
 //! Old tasks leave the file, and the file gets smaller, in steps that no request feels.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{Connection, params};
 
 use super::rows::integer;
@@ -28,9 +30,10 @@ impl Walk {
         &mut self,
         connection: &mut Connection,
         before_us: u64,
+        now_us: u64,
     ) -> rusqlite::Result<Expired> {
-        let before = integer(before_us);
-        let (old, next) = look(connection, self.after, before)?;
+        let young = integer(before_us)..=integer(now_us);
+        let (old, next) = look(connection, self.after, &young)?;
         let more = next.is_some();
         self.after = next.unwrap_or_default();
         if !old.is_empty() {
@@ -54,15 +57,16 @@ impl Walk {
 fn look(
     connection: &Connection,
     after: i64,
-    before: i64,
+    young: &RangeInclusive<i64>,
 ) -> rusqlite::Result<(Vec<i64>, Option<i64>)> {
     let mut statement = connection.prepare_cached(LOOK)?;
-    let mut found = statement.query(params![after, before, STEP_ROWS])?;
+    let mut found = statement.query(params![after, young.start(), STEP_ROWS])?;
     let (mut old, mut looked, mut last) = (Vec::new(), 0, None);
     while let Some(row) = found.next()? {
         let (seq, created): (i64, i64) = (row.get(0)?, row.get(1)?);
-        // It was not even there at that time, nor was any after it.
-        if created >= before {
+        // It was not even there at that time, nor was any after it. One from after now says nothing:
+        // the clock was wrong.
+        if young.contains(&created) {
             return Ok((old, None));
         }
         if row.get(2)? {

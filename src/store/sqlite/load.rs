@@ -1,5 +1,6 @@
 //! What a start reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -7,15 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use super::rows::{self, COLUMNS, TEXTS, Unreadable};
-use super::{agents, cannot, schema};
-use crate::domain::{AgentId, Lesson, Snapshot};
+use super::{agents, cannot, lessons, schema};
+use crate::domain::{Lesson, Snapshot};
 use crate::store::StoreError;
 
 /// Every agent, for [`agents::record`].
 pub(super) const AGENTS: &str = "SELECT id, body FROM agents ORDER BY id";
-/// Every lesson, for [`lesson`].
-pub(super) const LESSONS: &str =
-    "SELECT agent, kind, slot, number, latency_us FROM lessons ORDER BY agent, kind, number";
 const LAST: &str = "SELECT max(seq) FROM tasks";
 
 /// Every task that has not ended, for [`rows::task`].
@@ -37,7 +35,7 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
     // The index has the waiting ones first; sorting here spares SQLite to move the large rows.
     tasks.sort_by_key(|task| task.seq);
     let agents = every(&moment, path, AGENTS, "agent", agents::record)?;
-    let lessons = every(&moment, path, LESSONS, "lesson of agent", lesson)?;
+    let lessons = lessons(&moment, path)?;
     let target = target(&moment).map_err(failed)?;
     let last_seq: Option<i64> = moment.query_row(LAST, [], |row| row.get(0)).map_err(failed)?;
     Ok(Snapshot {
@@ -47,6 +45,18 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
         target: target.and_then(|target| usize::try_from(target).ok()),
         last_seq: last_seq.map(rows::seq),
     })
+}
+
+/// The windows, and over them what came later.
+fn lessons(moment: &Connection, path: &Path) -> Result<Vec<Lesson>, StoreError> {
+    let windows = every(moment, path, lessons::WINDOWS, "lesson of agent", lessons::lesson)?;
+    let log = every(moment, path, lessons::LOG, "lessons", lessons::logged)?;
+    let place = |lesson: Lesson| ((lesson.agent, lesson.kind, lesson.slot), lesson);
+    let all = windows.into_iter().chain(log.into_iter().flatten());
+    let newest: BTreeMap<_, _> = all.map(place).collect();
+    let mut lessons: Vec<Lesson> = newest.into_values().collect();
+    lessons.sort_by_key(|lesson| (lesson.agent, lesson.kind, lesson.number));
+    Ok(lessons)
 }
 
 /// How many agents should live.
@@ -94,15 +104,4 @@ pub(super) fn unreadable(path: &Path, what: &str, row: &Row<'_>, cause: Unreadab
         ),
         cause: Some(cause),
     }
-}
-
-/// A lesson of the columns of [`LESSONS`].
-pub(super) fn lesson(row: &Row<'_>) -> Result<Lesson, Unreadable> {
-    Ok(Lesson {
-        agent: AgentId::from_uuid(Uuid::from_bytes(row.get(0)?)),
-        kind: rows::kind(row.get(1)?)?,
-        slot: row.get(2)?,
-        number: row.get(3)?,
-        latency_us: row.get(4)?,
-    })
 }

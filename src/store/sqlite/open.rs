@@ -3,15 +3,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
-use super::directory;
 use super::schema::{self, MIGRATIONS, Owner, VERSION};
+use super::{directory, wal_path};
 use crate::store::StoreError;
 
 /// What the writer keeps of the file in memory, in KiB.
@@ -24,6 +24,8 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 const WAL_KEPT_BYTES: u32 = 32 << 20;
 /// How long to wait for somebody else's lock, such as that of an operator's sqlite3.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+const TO_WRITE: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 /// Statements kept ready per connection.
 const STATEMENTS: usize = 32;
 
@@ -32,22 +34,26 @@ const RESTORE: &str = "restore a backup (`daedalus check FILE` says whether one 
 
 /// Opens the file for the one writer, and makes or updates it as needed.
 pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
-    create(path).map_err(|error| {
-        StoreError::new(format!("cannot create the store {}", path.display()), error)
-    })?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error| explain(path, error);
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    let version = known_version(&connection, path)?;
-    prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
-    if version == 0 {
-        // Only an empty file can be told to give pages back.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    let is_there = path.try_exists().map_err(not_created(path))?;
+    if !is_there {
+        refuse_lonely_wal(path)?;
+        make(path)?;
     }
+    let failed = |error| explain(path, error);
+    let mut connection = Connection::open_with_flags(path, TO_WRITE).map_err(failed)?;
+    // Else what is refused below would be changed at the close: the log would go into the file.
+    let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(keep_log, true).map_err(failed)?;
+    let version = known_version(&connection, path)?;
+    if version == 0 {
+        return Err(damaged(path, "it is empty", None));
+    }
+    prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
     into_wal(&connection, path)?;
     schema::migrate(&mut connection, version, MIGRATIONS).map_err(failed)?;
     let id = schema::store_id(&connection).map_err(failed)?;
     let id = id.ok_or_else(|| damaged(path, "its id is no UUID", None))?;
+    connection.set_db_config(keep_log, false).map_err(failed)?;
     Ok((connection, id))
 }
 
@@ -66,14 +72,51 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Makes an empty file that only its owner reads; one that is there stays as it is.
-fn create(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        // SQLite syncs the directory for its journals only.
-        Ok(_) => File::open(directory(path))?.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+/// Makes a store without tasks that only its owner reads. It is there whole or not at all: a file
+/// without tables is then never a new one, but one that was emptied.
+fn make(path: &Path) -> Result<(), StoreError> {
+    let new = beside(path, ".new");
+    // What an earlier try left that did not come to its end.
+    for rest in ["", "-wal", "-shm", "-journal"] {
+        let _not_there = fs::remove_file(beside(&new, rest));
     }
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+    created.map_err(not_created(path))?;
+    let failed = |error| explain(path, error);
+    let mut connection = Connection::open_with_flags(&new, TO_WRITE).map_err(failed)?;
+    prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
+    // Only an empty file can be told to give pages back.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    into_wal(&connection, path)?;
+    schema::migrate(&mut connection, 0, MIGRATIONS).map_err(failed)?;
+    connection.close().map_err(|(_, error)| failed(error))?;
+    let named = fs::rename(new, path).and_then(|()| File::open(directory(path))?.sync_all());
+    named.map_err(not_created(path))
+}
+
+fn not_created(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |error| StoreError::new(format!("cannot create the store {}", path.display()), error)
+}
+
+/// A log without its file holds commits that a new file would mix up or lose.
+fn refuse_lonely_wal(path: &Path) -> Result<(), StoreError> {
+    let wal = wal_path(path);
+    if fs::metadata(&wal).map_or(0, |wal| wal.len()) == 0 {
+        return Ok(());
+    }
+    Err(StoreError::plain(format!(
+        "the store {} is missing, but its log {} is there: bring the file back, or move the log \
+         away too to begin with an empty store",
+        path.display(),
+        wal.display()
+    )))
+}
+
+/// The path with something behind its name.
+fn beside(path: &Path, behind: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(behind);
+    name.into()
 }
 
 /// The version of the file: 0 while it is empty. Nothing is written before it is known.

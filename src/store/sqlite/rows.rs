@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::attempts;
 use crate::domain::{
     AgentId, Attempt, AttemptRecord, Fingerprint, IdempotencyKey, Json, Now, Preference, Priority,
     Seq, Task, TaskError, TaskId, TaskSpec, TaskState, TaskStatus, TaskType, TraceId, Wait,
@@ -33,6 +34,7 @@ struct Body<'a> {
     agent: Option<AgentId>,
     attempt: Attempt,
     #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(serialize_with = "attempts::write", deserialize_with = "attempts::read")]
     attempts: Cow<'a, [AttemptRecord]>,
     #[serde(default, skip_serializing_if = "is_zero")]
     failures: u32,
@@ -50,7 +52,7 @@ struct Body<'a> {
     error: Option<Cow<'a, TaskError>>,
 }
 
-const fn is_empty<T>(list: &[T]) -> bool {
+pub(super) const fn is_empty<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 

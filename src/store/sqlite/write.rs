@@ -6,9 +6,10 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, params};
 
+use super::lessons::Learned;
 use super::rows::{integer, kind_code, status_code, write_body};
 use super::{agents, schema};
-use crate::domain::{AgentId, AgentRecord, Change, Lesson, Task, TaskState};
+use crate::domain::{AgentId, AgentRecord, Change, Task, TaskState};
 
 /// A longer payload is kept beside its row, so that a change of the task does not write it again.
 pub(super) const PAYLOAD_IN_ROW_BYTES: usize = 4096;
@@ -21,18 +22,20 @@ const INSERT: &str = "INSERT INTO tasks(seq, id, kind, status, priority, created
      status = excluded.status, priority = excluded.priority, created_us = excluded.created_us, \
      ended_us = excluded.ended_us, trace = excluded.trace, key = excluded.key, \
      fingerprint = excluded.fingerprint, body = excluded.body, payload = excluded.payload, \
-     result = excluded.result";
+     result = excluded.result WHERE tasks.id = excluded.id";
+/// Whether another task has this key: one that came back after it was forgotten, and whose key was
+/// used again meanwhile, comes back without it.
+const KEY_TAKEN: &str = "SELECT 1 FROM tasks WHERE key = ?1 AND seq <> ?2";
 const INSERT_PAYLOAD: &str = "INSERT OR REPLACE INTO payloads(seq, payload) VALUES (?1, ?2)";
 const UPDATE: &str =
     "UPDATE tasks SET status = ?2, ended_us = ?3, body = ?4, result = ?5 WHERE seq = ?1";
-const LEARN: &str = "INSERT OR REPLACE INTO lessons(agent, kind, slot, number, latency_us) \
-     VALUES (?1, ?2, ?3, ?4, ?5)";
 
 /// Kept from commit to commit, so that a commit allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     newest: HashMap<u64, Newest>,
     body: Vec<u8>,
+    learned: Learned,
 }
 
 /// The last image of a task in a batch.
@@ -67,8 +70,9 @@ fn write_all(
     scratch: &mut Scratch,
     changes: &[Change],
 ) -> rusqlite::Result<()> {
-    let Scratch { newest, body } = scratch;
+    let Scratch { newest, body, learned } = scratch;
     newest.clear();
+    learned.begin();
     for (index, change) in changes.iter().enumerate() {
         if let Change::Task { task, new } = change {
             let known = newest.entry(task.seq.get()).or_insert(Newest { index, new: false });
@@ -76,20 +80,29 @@ fn write_all(
         }
     }
     let mut tasks = TaskWriter::new(connection, body)?;
-    let mut learn = connection.prepare_cached(LEARN)?;
     for (index, change) in changes.iter().enumerate() {
         match change {
             Change::Task { task, .. } => match newest.get(&task.seq.get()) {
                 Some(last) if last.index == index => tasks.write(task, last.new)?,
                 _ => {}
             },
-            Change::Learned(lesson) => write_lesson(&mut learn, lesson)?,
+            Change::Learned(lesson) => learned.push(lesson),
             Change::Agent(agent) => write_agent(connection, agent)?,
-            Change::AgentGone(agent) => remove_agent(connection, *agent)?,
+            Change::AgentGone(agent) => {
+                learned.forget(connection, *agent)?;
+                remove_agent(connection, *agent)?;
+            }
             Change::Target(target) => write_target(connection, *target)?,
         }
     }
-    Ok(())
+    learned.write(connection)
+}
+
+/// Brings the log of lessons into the windows, so that it does not grow from start to start.
+pub(super) fn fold(connection: &mut Connection, scratch: &mut Scratch) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    scratch.learned.fold(&transaction)?;
+    transaction.commit()
 }
 
 /// The statements about tasks, ready for a whole batch.
@@ -133,7 +146,13 @@ impl<'a> TaskWriter<'a> {
         let (seq, spec) = (integer(task.seq.get()), &task.spec);
         let payload = spec.payload.as_str();
         let aside = payload.len() > PAYLOAD_IN_ROW_BYTES;
-        self.insert.execute(params![
+        let mut key = spec.key.as_ref();
+        if let Some(name) = key.map(|key| &*key.name)
+            && self.connection.prepare_cached(KEY_TAKEN)?.exists(params![name, seq])?
+        {
+            key = None;
+        }
+        let written = self.insert.execute(params![
             seq,
             task.id.uuid().as_bytes(),
             kind_code(spec.kind),
@@ -142,12 +161,16 @@ impl<'a> TaskWriter<'a> {
             integer(task.created.wall_us),
             ended_us(task),
             spec.trace.as_str(),
-            spec.key.as_ref().map(|key| &*key.name),
-            spec.key.as_ref().map(|key| &key.content.0),
+            key.map(|key| &*key.name),
+            key.map(|key| &key.content.0),
             Text(self.body),
             (!aside).then_some(payload),
             task.result.as_ref().map(|json| json.as_str()),
         ])?;
+        if written == 0 {
+            // Another task has this number: two daemons wrote here. Nothing is replaced.
+            return Err(rusqlite::Error::StatementChangedRows(0));
+        }
         // What an earlier row of this number may have left aside is hidden by a payload in the row.
         if aside {
             self.connection.prepare_cached(INSERT_PAYLOAD)?.execute(params![seq, payload])?;
@@ -176,18 +199,6 @@ fn unwritable(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())
 }
 
-fn write_lesson(learn: &mut CachedStatement<'_>, lesson: &Lesson) -> rusqlite::Result<()> {
-    let agent = lesson.agent.uuid();
-    let values = params![
-        agent.as_bytes(),
-        kind_code(lesson.kind),
-        lesson.slot,
-        integer(lesson.number),
-        integer(lesson.latency_us),
-    ];
-    learn.execute(values).map(drop)
-}
-
 fn write_agent(connection: &Connection, agent: &AgentRecord) -> rusqlite::Result<()> {
     let body = agents::body(agent).map_err(unwritable)?;
     connection
@@ -198,10 +209,10 @@ fn write_agent(connection: &Connection, agent: &AgentRecord) -> rusqlite::Result
 
 fn remove_agent(connection: &Connection, agent: AgentId) -> rusqlite::Result<()> {
     let uuid = agent.uuid();
-    for removal in ["DELETE FROM agents WHERE id = ?1", "DELETE FROM lessons WHERE agent = ?1"] {
-        connection.prepare_cached(removal)?.execute([uuid.as_bytes()])?;
-    }
-    Ok(())
+    connection
+        .prepare_cached("DELETE FROM agents WHERE id = ?1")?
+        .execute([uuid.as_bytes()])
+        .map(drop)
 }
 
 fn write_target(connection: &Connection, target: usize) -> rusqlite::Result<()> {

@@ -144,7 +144,8 @@ fn a_check_says_everything_that_is_wrong() {
              UPDATE tasks SET priority = 1000 WHERE seq = 2;
              UPDATE tasks SET status = 9 WHERE seq = 10;
              UPDATE agents SET body = '{}' WHERE id = x'00000000000000000000000000000001';
-             UPDATE lessons SET kind = 77;
+             INSERT INTO lessons SELECT id, 77, 1, 1, 1 FROM agents LIMIT 1;
+             UPDATE lesson_log SET lessons = '[1]';
              UPDATE meta SET value = 'none' WHERE name = 'store_id'",
         )
         .unwrap();
@@ -158,6 +159,7 @@ fn a_check_says_everything_that_is_wrong() {
         "1 tasks cannot be: there is no status 9",
         "agent 00000000-0000-0000-0000-000000000001 cannot be read",
         "lesson of agent 00000000-0000-0000-0000-000000000001 cannot be read",
+        "lessons 1 cannot be read: invalid type",
         "its id is no UUID",
     ] {
         assert!(found(what), "{what}: {:?}", report.problems);

@@ -100,10 +100,34 @@ fn a_file_of_something_else_is_refused_and_left_alone() {
 }
 
 #[test]
-fn an_empty_file_becomes_a_store() {
-    let place = Place::new();
+fn an_emptied_file_is_refused_and_left_alone() {
+    let place = filled();
     fs::write(place.file(), "").unwrap();
+    let said = refusal(&place);
+    assert!(said.contains("is damaged, it is empty") && said.contains("backup"), "{said}");
+    assert_eq!(bytes(&place.file()), 0);
+}
+
+#[test]
+fn a_log_without_its_file_is_refused_and_left_alone() {
+    let place = Place::new();
+    fs::write(place.wal(), "commits of a file that somebody moved away").unwrap();
+    let said = refusal(&place);
+    assert!(said.contains("daedalus.db is missing") && said.contains("db-wal is there"), "{said}");
+    assert!(!place.file().exists() && bytes(&place.wal()) > 0);
+}
+
+#[test]
+fn a_new_store_that_was_not_finished_is_begun_again() {
+    let place = Place::new();
+    let new = |behind: &str| place.0.join(format!("daedalus.db.new{behind}"));
+    for behind in ["", "-wal", "-shm"] {
+        fs::write(new(behind), "half of something").unwrap();
+    }
     assert_eq!(place.open().load().unwrap().tasks, []);
+    for behind in ["", "-wal", "-shm"] {
+        assert!(!new(behind).exists(), "{behind}");
+    }
 }
 
 #[test]
@@ -119,6 +143,20 @@ fn a_truncated_file_is_refused() {
             && said.contains("daedalus check");
         assert!(sentence, "{kept} of {length} bytes: {said}");
     }
+}
+
+#[test]
+fn a_refused_file_does_not_swallow_its_log() {
+    let place = filled();
+    let mut store = place.open();
+    store.commit(vec![new(pending(3_000))]).unwrap();
+    let (file, wal) = (fs::read(place.file()).unwrap(), fs::read(place.wal()).unwrap());
+    drop(store);
+    fs::write(place.file(), &file[..600]).unwrap();
+    fs::write(place.wal(), &wal).unwrap();
+    refusal(&place);
+    assert_eq!(fs::read(place.file()).unwrap(), file[..600]);
+    assert_eq!(fs::read(place.wal()).unwrap(), wal);
 }
 
 #[test]

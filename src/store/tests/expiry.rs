@@ -9,7 +9,7 @@ use crate::store::{Expired, History, Store};
 fn expire(store: &mut dyn Store, before_s: u64) -> u64 {
     let mut tasks = 0;
     for _ in 0..1_000 {
-        let step = store.expire(before_s * 1_000_000).unwrap();
+        let step = store.expire(before_s * 1_000_000, u64::MAX).unwrap();
         assert!(step.tasks <= 256, "a step is small");
         tasks += step.tasks;
         if !step.more {
@@ -37,7 +37,7 @@ fn tasks_that_ended_before_go_and_others_stay() {
         assert_eq!(left(history), [8, 7, 6, 4, 3]);
         assert!(history.task_of_key("mine").unwrap().is_none());
         assert!(history.task(task_id(1)).unwrap().is_none());
-        assert_eq!(store.expire(7_000_000).unwrap(), Expired::default());
+        assert_eq!(store.expire(7_000_000, u64::MAX).unwrap(), Expired::default());
         let mut late = ended(3, TaskStatus::Completed);
         late.state = ended(8, TaskStatus::Completed).state;
         store.commit(vec![changed(late)]).unwrap();
@@ -53,7 +53,7 @@ fn many_tasks_go_in_many_steps() {
             .commit((1..=2_000).map(|seq| new(ended(seq, TaskStatus::Completed))).collect())
             .unwrap();
         store.commit(vec![new(pending(2_001))]).unwrap();
-        assert!(store.expire(1_000 * 1_000_000).unwrap().more);
+        assert!(store.expire(1_000 * 1_000_000, u64::MAX).unwrap().more);
         assert_eq!(expire(store, 1_000), 998 - 256);
         assert_eq!(expire(store, 10_000), 1_002);
         assert_eq!(left(history), [2_001]);

@@ -105,7 +105,7 @@ fn paging_neither_skips_nor_repeats_while_others_come_and_go() {
         let seen = pages(history, ALL, || {
             turn += 1;
             store.commit(vec![new(pending(1_000 + turn)), changed(running(turn * 3))]).unwrap();
-            store.expire(turn * 15_000_000).unwrap();
+            store.expire(turn * 15_000_000, u64::MAX).unwrap();
         });
         let seen_of_those: Vec<u64> =
             seen.iter().copied().filter(|seq| stay.contains(seq)).collect();

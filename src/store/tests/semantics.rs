@@ -157,6 +157,21 @@ fn lessons_fill_a_window_and_go_with_their_agent() {
 }
 
 #[test]
+fn lessons_stay_in_their_window_however_many_there_are() {
+    on_both(|store, _| {
+        for n in 0..1_000 {
+            let batch = (n * 10..n * 10 + 10).map(|n| Change::Learned(lesson(n, n)));
+            store.commit(batch.collect()).unwrap();
+        }
+        let window = [9_997, 9_998, 9_999].map(|n| lesson(n, n));
+        assert_eq!(store.load().unwrap().lessons, window);
+        store.commit(vec![Change::Learned(lesson(10_000, 1))]).unwrap();
+        let window = [lesson(9_998, 9_998), lesson(9_999, 9_999), lesson(10_000, 1)];
+        assert_eq!(store.load().unwrap().lessons, window);
+    });
+}
+
+#[test]
 fn in_memory_the_tasks_that_ended_first_go_first() {
     let mut store = MemoryStore::new();
     let kept = ENDED_TASKS_KEPT as u64;

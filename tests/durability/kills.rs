@@ -1,0 +1,113 @@
+//! The daemon is killed at any moment, again and again.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::client::World;
+use super::os::{Chance, alive_below, let_pass, try_to_send, until};
+use super::site::Site;
+use super::story::{
+    EXTERNAL, Story, assert_nothing_was_repeated, nothing_else, process_config, seed, settle,
+    three_agents,
+};
+use super::work::Manner;
+
+/// How often the daemon is killed: as often as the test says, or `DAEDALUS_SOAK_KILLS` tells.
+fn kills(usually: u64) -> u64 {
+    let told = std::env::var("DAEDALUS_SOAK_KILLS").ok();
+    told.map_or(usually, |told| told.parse().expect("DAEDALUS_SOAK_KILLS is a number"))
+}
+
+/// Lets a daemon live for a while, and kills it; one in five before it may have begun.
+fn live_and_die(site: &mut Site, chance: &mut Chance) {
+    if chance.one_in(5) {
+        site.live(Duration::from_millis(chance.below(120)), false);
+    } else {
+        site.live(Duration::from_millis(chance.below(600)), true);
+    }
+    site.kill();
+}
+
+#[test]
+fn nothing_is_lost_through_deaths_of_the_daemon() {
+    let mut chance = seed("process");
+    let mut site = Site::new(&process_config());
+    let world = World::new(site.line.clone());
+    let manner = Manner { work_ms: 30, cancels: true, fails: true };
+    let story = Story { world: &world, manner, agents: &[], strike: &nothing_else };
+    story.while_they_work(&mut chance, |chance| {
+        (0..kills(30)).for_each(|_| live_and_die(&mut site, chance));
+        site.start();
+    });
+    assert!(settle(&mut site, &world) > 50, "there was too little to lose");
+}
+
+#[test]
+fn nothing_is_lost_when_agents_die_too() {
+    let mut chance = seed("agents die");
+    let mut site = Site::new(&process_config());
+    let line = site.line.clone();
+    let world = World::new(site.line.clone());
+    let kill_one = move |chance: &mut Chance| {
+        let_pass(Duration::from_millis(50 + chance.below(200)));
+        let below = line.pid().map(alive_below).unwrap_or_default();
+        if !below.is_empty() {
+            try_to_send(below[chance.below(below.len() as u64) as usize], Signal::SIGKILL);
+        }
+    };
+    let manner = Manner { work_ms: 60, cancels: true, fails: true };
+    let story = Story { world: &world, manner, agents: &[], strike: &kill_one };
+    story.while_they_work(&mut chance, |chance| {
+        (0..kills(10)).for_each(|_| live_and_die(&mut site, chance));
+        site.start();
+    });
+    settle(&mut site, &world);
+}
+
+#[test]
+fn attempts_on_external_agents_outlive_the_daemon() {
+    let mut chance = seed("external");
+    let mut site = Site::new(EXTERNAL);
+    let world = World::new(site.line.clone());
+    site.start();
+    let agents = three_agents(&world);
+    let manner = Manner { work_ms: 40, cancels: false, fails: false };
+    let story = Story { world: &world, manner, agents: &agents, strike: &nothing_else };
+    story.while_they_work(&mut chance, |chance| {
+        site.kill();
+        (0..kills(15)).for_each(|_| live_and_die(&mut site, chance));
+        site.start();
+    });
+    assert!(settle(&mut site, &world) > 50, "there was too little to lose");
+    assert_nothing_was_repeated(&world);
+    assert_eq!(three_agents(&world), agents);
+}
+
+#[test]
+fn nothing_is_lost_when_external_agents_are_failed_too() {
+    let mut chance = seed("external, failed");
+    let mut site = Site::new(EXTERNAL);
+    let world = World::new(site.line.clone());
+    site.start();
+    let agents = three_agents(&world);
+    let fail_one = |chance: &mut Chance| {
+        let_pass(Duration::from_millis(20 + chance.below(100)));
+        let client = world.client();
+        let agent = &agents[chance.below(3) as usize];
+        client.call("POST", &format!("/agents/{agent}/fail"), None);
+        until("it is recovered", || {
+            // An answer may be lost, or the agent may not have failed at all.
+            let (_, answer) = client.call("POST", &format!("/agents/{agent}/recover"), None);
+            answer.filter(|(status, _)| [200, 409].contains(status))
+        });
+    };
+    let manner = Manner { work_ms: 40, cancels: true, fails: true };
+    let story = Story { world: &world, manner, agents: &agents, strike: &fail_one };
+    story.while_they_work(&mut chance, |chance| {
+        site.kill();
+        (0..kills(10)).for_each(|_| live_and_die(&mut site, chance));
+        site.start();
+    });
+    settle(&mut site, &world);
+}

@@ -1,0 +1,15 @@
+//! What goes wrong with the daemon and its files, and what must still be true afterwards.
+
+mod checker;
+mod checker_tests;
+mod client;
+mod disk;
+mod files;
+mod history;
+mod kills;
+mod long_history;
+mod os;
+mod restarts;
+mod site;
+mod story;
+mod work;

@@ -1,0 +1,81 @@
+//! A store that stops at the n-th commit, for every n of a scripted run, before that commit or
+//! right after it: the next start knows everything that anybody was told, and goes on to the end.
+//!
+//! It runs within this process, because only a test can make a store stop: the daemon has no back
+//! door for that. All agents are external, so nothing else is started.
+
+#[path = "every_commit/pool.rs"]
+mod pool;
+#[path = "every_commit/script.rs"]
+mod script;
+#[path = "every_commit/store.rs"]
+mod store;
+
+use std::path::PathBuf;
+
+use pool::Pool;
+use script::{Told, play};
+use store::{Fails, StopAt};
+use uuid::Uuid;
+
+/// More commits than the script makes.
+const FAR_TOO_MANY: u64 = 1_000;
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("daedalus-commits-{}", Uuid::new_v4()));
+        std::fs::create_dir_all(&path).expect("a directory of its own");
+        Self(path)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.join("daedalus.db")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _left_for_the_system = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Plays the script on a store that stops, then starts again on what is left. Whether the script
+/// was stopped at all.
+fn stop_and_start_again(stop_at: u64, fails: Fails) -> bool {
+    let place = Place::new();
+    let mut told = Told::default();
+    let stopped = actix::System::new().block_on(async {
+        let store = StopAt::open(&place.store(), stop_at, fails);
+        let pool = Pool::start(Box::new(store));
+        let stopped = pool.until_lost(play(&pool, &mut told)).await.is_none();
+        pool.end(stopped).await;
+        stopped
+    });
+    let what = format!("{told:?} with a stop at commit {stop_at} ({fails:?})");
+    actix::System::new().block_on(async {
+        let store = StopAt::open(&place.store(), FAR_TOO_MANY, fails);
+        let pool = Pool::start(Box::new(store));
+        told.is_still_true(&pool, &what).await;
+        script::go_on_to_the_end(&pool, &mut told, &what).await;
+        pool.end(false).await;
+    });
+    stopped
+}
+
+fn for_every_commit(fails: Fails) {
+    let stops = (1..FAR_TOO_MANY).take_while(|&stop_at| stop_and_start_again(stop_at, fails));
+    let commits = stops.count();
+    assert!(commits >= 12, "the script made {commits} commits only");
+}
+
+#[test]
+fn what_was_told_is_known_after_a_stop_before_any_commit() {
+    for_every_commit(Fails::Before);
+}
+
+#[test]
+fn what_was_told_is_known_after_a_stop_right_after_any_commit() {
+    for_every_commit(Fails::After);
+}

@@ -1,0 +1,102 @@
+//! A pool of external agents within this process.
+
+use std::future::Future;
+use std::time::Duration;
+
+use daedalus::actors::fatal::{Fatal, Loss};
+use daedalus::actors::handle::PoolHandle;
+use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
+use daedalus::domain::{AgentKind, Gates, Limits};
+use daedalus::store::{Store, Writer};
+use daedalus::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
+use serde_json::json;
+use slog::{Discard, Logger, o};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Pool {
+    pub handle: PoolHandle,
+    fatal: Fatal,
+    spawner: SpawnerHandle,
+    writer: Option<Writer>,
+}
+
+impl Pool {
+    pub(crate) fn start(mut store: Box<dyn Store>) -> Self {
+        let log = Logger::root(Discard, o!());
+        let fatal = Fatal::new();
+        let spawner = Spawner::start(SpawnerOptions {
+            launcher: env!("CARGO_BIN_EXE_daedalus").into(),
+            store_id: store.id().to_string(),
+            log: log.clone(),
+            on_panic: Box::new(|| {}),
+        })
+        .expect("the spawner starts");
+        let keep = Keep {
+            snapshot: store.load().expect("it can be read"),
+            store,
+            overlap_possible: false,
+            on_disk: true,
+            retention_us: u64::MAX,
+            min_free_mb: 0,
+        };
+        let started = actors::start(settings(&log), keep, &spawner, &fatal, &log);
+        let started = started.expect("it starts");
+        Self { handle: started.pool, fatal, spawner, writer: started.writer }
+    }
+
+    /// What comes of this, unless the store fails before.
+    pub(crate) async fn until_lost<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            loss = self.fatal.lost() => {
+                assert!(matches!(loss, Loss::Store(_)), "{loss:?}");
+                None
+            }
+            done = work => Some(done),
+        }
+    }
+
+    pub(crate) async fn end(mut self, lost: bool) {
+        if let (Some(writer), false) = (self.writer.take(), lost) {
+            let finished = tokio::task::spawn_blocking(move || writer.finish());
+            finished.await.expect("the writer ends");
+        }
+        let spawner = self.spawner;
+        tokio::task::spawn_blocking(move || spawner.shutdown(PATIENCE)).await.expect("it ends");
+        actix::System::current().stop();
+    }
+}
+
+fn settings(log: &Logger) -> ActorSettings {
+    let second = Duration::from_secs(1);
+    ActorSettings {
+        limits: Limits::default(),
+        gates: Gates::default(),
+        pool: PoolSettings {
+            size: 2,
+            max_size: 4,
+            kind: AgentKind::External { lease_us: None },
+            restarts_max: 5,
+            restart_window_us: 60_000_000,
+        },
+        patience: Patience {
+            heartbeat_us: 5_000_000,
+            silence_us: 15_000_000,
+            stuck_us: 60_000_000,
+        },
+        worker: WorkerSettings {
+            command: Vec::new(),
+            env: Vec::new(),
+            agents_dir: std::env::temp_dir(),
+            agent: json!({}),
+            max_frame_bytes: 65_536,
+            start_timeout: PATIENCE,
+            heartbeat: 5 * second,
+            cancel_grace: second,
+            log: log.clone(),
+        },
+        call_timeout: PATIENCE,
+        drain: Duration::ZERO,
+    }
+}
