@@ -104,7 +104,9 @@ fn a_call_without_an_answer_in_time_is_504_and_may_have_taken_effect() {
     let command = json!(["sh", "-c", script]);
     let config = "[pool]\nsize = 1\n[http]\ncall_timeout_s = 0.4\n[worker]\ncommand";
     let daemon = Daemon::start(&format!("{config} = {command}\n"));
-    let agent = text(&daemon.get("/agents").ok()[0]["agent"]["agent_id"]);
+    let agent = wait_until("the pool has its agent", || {
+        daemon.get("/agents").ok()[0]["agent"]["agent_id"].as_str().map(str::to_owned)
+    });
     daemon.agent_becomes(&agent, "idle");
     let problem = daemon.delete(&format!("/agents/{agent}")).refused(504, "no_answer");
     assert!(text(&problem["detail"]).contains("within 0.4 s"), "{problem}");

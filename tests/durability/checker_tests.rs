@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::checker::violations;
-use super::history::{AgentSight, Completed, History, Run, Said, Shows, Sight, Span, Submit, Walk};
+use super::history::{
+    AgentSight, Completed, History, Moved, Pool, Run, Said, Shows, Sight, Span, Submit, Walk,
+};
 
 const fn span(begin: u64, end: u64) -> Span {
     Span { begin, end }
@@ -92,6 +94,7 @@ fn good() -> History {
         agents: vec![agent(20, 3, "x"), agent(40, 3, "x"), agent(60, 4, "y")],
         runs: vec![run("t1", "a"), run("t2", "b")],
         drained: 100,
+        ..History::default()
     }
 }
 
@@ -264,6 +267,28 @@ fn a_run_that_nobody_knows_of_is_found() {
 fn a_result_that_is_no_runs_is_found() {
     finds("t2: no run has its result", |history| history.runs[1].pid = 78);
     finds("t2: no run has its result", |history| history.runs[1].end = None);
+}
+
+#[test]
+fn an_agent_that_is_lost_or_comes_back_is_found() {
+    let pool = |at, agents: &[&str]| {
+        let agents = agents.iter().map(|agent| (*agent).to_owned()).collect();
+        Pool { span: span(at, at + 5), agents }
+    };
+    let moved = |at| Moved { span: span(at, at + 5), agent: "bert".to_owned() };
+    let mut history = good();
+    history.spawned.push(moved(10));
+    history.pools = vec![pool(20, &["bert"]), pool(32, &["bert"]), pool(32, &[]), pool(40, &[])];
+    history.removed.push(moved(30));
+    assert_eq!(violations(&history), Vec::<String>::new());
+    finds("bert was added and is not there", |history| {
+        history.spawned.push(moved(10));
+        history.pools.push(pool(20, &["anna"]));
+    });
+    finds("bert was removed and is there again", |history| {
+        history.removed.push(moved(10));
+        history.pools.push(pool(20, &["bert"]));
+    });
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::history::{AgentSight, Completed, History, Run, Said, Shows, Sight, Span, Submit, Walk};
+use super::history::{
+    AgentSight, Completed, History, Moved, Pool, Run, Said, Shows, Sight, Span, Submit, Walk,
+};
 use super::os::{now, pause};
 use super::site::Line;
 
@@ -85,6 +87,10 @@ impl Drop for AtTheEnd<'_> {
 pub(crate) struct Client<'a> {
     pub(crate) world: &'a World,
     http: ureq::Agent,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
 /// An answer: its status and its body (null when it has none).
@@ -287,8 +293,32 @@ impl Client<'_> {
             incarnation: agent["incarnation"].as_u64().expect("a number"),
             context: agent["context_window_id"].as_str().expect("an id").to_owned(),
         });
-        self.world.history().agents.extend(sights);
+        let ids = agents.iter().map(|agent| text(&agent["agent_id"])).collect();
+        let mut history = self.world.history();
+        history.agents.extend(sights);
+        history.pools.push(Pool { span, agents: ids });
+        drop(history);
         Some(agents)
+    }
+
+    /// Adds an agent to the pool; its id, when it was told.
+    pub(crate) fn spawn(&self, body: Option<&Value>) -> Option<String> {
+        let (span, answer) = self.call("POST", "/agents", body);
+        let (200, body) = answer? else { return None };
+        let agent = text(&body["agent_id"]);
+        self.world.history().spawned.push(Moved { span, agent: agent.clone() });
+        Some(agent)
+    }
+
+    /// Removes an agent from the pool.
+    pub(crate) fn remove(&self, agent: &str) {
+        let (mut span, answer) = self.call("DELETE", &format!("/agents/{agent}"), None);
+        let said = answer.map(|(status, _)| status);
+        if !matches!(said, Some(200 | 404)) {
+            // It may have taken effect, or may yet.
+            span.end = u64::MAX;
+        }
+        self.world.history().removed.push(Moved { span, agent: agent.to_owned() });
     }
 
     /// Fetches work for an external agent.

@@ -22,7 +22,9 @@ impl Mount {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(place.to_owned())),
             other => {
-                say(&format!("SKIPPED: a file system cannot be mounted here: {other:?}"));
+                // Past the harness, which shows nothing of a test that passes.
+                let said = format!("SKIPPED: a file system cannot be mounted here: {other:?}\n");
+                std::io::stderr().write_all(said.as_bytes()).expect("there is a stderr");
                 None
             }
         }

@@ -163,6 +163,61 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     assert_eq!(count(&site, &tasks), tasks.len());
 }
 
+#[test]
+fn what_noise_in_the_middle_took_is_said_and_never_just_missing() {
+    let mut chance = seed("middle");
+    let (mut site, tasks) = site_with_tasks(200, &mut chance);
+    // Those that have ended are only read when somebody asks for them.
+    let world = World::new(site.line.clone());
+    tasks[..150].iter().for_each(|task| world.client().cancel(&task.id));
+    assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
+    let whole = fs::metadata(site.state.join("daedalus.db")).expect("it is there").len();
+    for part in 0..6 {
+        let mut copy = copy_of(&site);
+        let file = copy.state.join("daedalus.db");
+        let name = file.display().to_string();
+        let noise: Vec<u8> = (0..4_096).map(|_| chance.below(256) as u8).collect();
+        let page = (whole / 4_096) * part / 6 + 1;
+        let damaged = OpenOptions::new().write(true).open(file);
+        damaged.and_then(|file| file.write_all_at(&noise, page * 4_096)).expect("there is room");
+        copy.launch();
+        until("it listens or has ended", || (copy.is_over() || copy.listens()).then_some(()));
+        if !copy.is_over() {
+            read_what_is_left(&copy, &tasks, &name);
+        }
+        if copy.is_over() {
+            let status = copy.ended();
+            let log = copy.log();
+            say(&format!("page {page}: {status}: {}", log.lines().last().unwrap_or_default()));
+            assert_eq!(status.code(), Some(74), "{log}");
+            assert!(log.lines().last().is_some_and(|last| last.contains(&name)), "{log}");
+        }
+    }
+}
+
+/// Each task and the list of all is right, or the answer says which file cannot be read.
+fn read_what_is_left(site: &Site, tasks: &[Accepted], file: &str) {
+    let world = World::new(site.line.clone());
+    let client = world.client();
+    let is_read = |path: &str, is_right: &dyn Fn(&Value) -> bool| {
+        match client.ask("GET", path, None) {
+            Some((200, body)) => assert!(is_right(&body), "{path}: {body}"),
+            Some((503, body)) => {
+                assert!(body["detail"].as_str().is_some_and(|said| said.contains(file)), "{body}");
+            }
+            // It ended, and says why.
+            None => return false,
+            other => panic!("{path} was answered with {other:?}"),
+        }
+        true
+    };
+    let task_is_read = |task: &Accepted| {
+        is_read(&format!("/tasks/{}", task.id), &|shown| shown["payload"] == task.payload)
+    };
+    let is_whole = |page: &Value| page["tasks"].as_array().map(Vec::len) == Some(tasks.len());
+    let _or_it_ended = tasks.iter().all(task_is_read) && is_read("/tasks?limit=1000", &is_whole);
+}
+
 /// Lets Python do something to the file as a database.
 fn sqlite(file: &Path, script: &str) {
     let program = format!("import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); {script}");

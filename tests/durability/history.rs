@@ -193,6 +193,20 @@ pub(crate) struct AgentSight {
     pub(crate) context: String,
 }
 
+/// The agents of the pool, as one answer named them.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) span: Span,
+    pub(crate) agents: Vec<String>,
+}
+
+/// An agent that was added, or a try to remove one.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) span: Span,
+    pub(crate) agent: String,
+}
+
 /// What a worker wrote down of one run. Times are of one clock, for all runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
@@ -219,6 +233,9 @@ pub(crate) struct History {
     pub(crate) sights: Vec<Sight>,
     pub(crate) walks: Vec<Walk>,
     pub(crate) agents: Vec<AgentSight>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) spawned: Vec<Moved>,
+    pub(crate) removed: Vec<Moved>,
     pub(crate) runs: Vec<Run>,
     /// From here on nothing was asked any more, every task has ended, and each was read.
     pub(crate) drained: u64,

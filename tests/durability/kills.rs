@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::client::World;
 use super::os::{Chance, alive_below, let_pass, try_to_send, until};
 use super::site::Site;
 use super::story::{
-    EXTERNAL, Story, assert_nothing_was_repeated, nothing_else, process_config, seed, settle,
-    three_agents,
+    EXTERNAL, Story, agents_of, assert_nothing_was_repeated, nothing_else, process_config, seed,
+    settle,
 };
 use super::work::Manner;
 
@@ -25,6 +26,11 @@ fn live_and_die(site: &mut Site, chance: &mut Chance) {
         site.live(Duration::from_millis(chance.below(120)), false);
     } else {
         site.live(Duration::from_millis(chance.below(600)), true);
+    }
+    if chance.one_in(6) {
+        // In the middle of a clean stop, or at its end.
+        try_to_send(site.pid(), Signal::SIGTERM);
+        let_pass(Duration::from_millis(chance.below(500)));
     }
     site.kill();
 }
@@ -66,12 +72,51 @@ fn nothing_is_lost_when_agents_die_too() {
 }
 
 #[test]
+fn nothing_is_lost_while_agents_come_and_go() {
+    let mut chance = seed("come and go");
+    let mut site = Site::new(&process_config());
+    let world = World::new(site.line.clone());
+    let add_or_remove = |chance: &mut Chance| {
+        let_pass(Duration::from_millis(chance.below(150)));
+        let client = world.client();
+        let Some(agents) = client.agents() else { return };
+        if agents.len() > 1 + chance.below(4) as usize {
+            let agent = &agents[chance.below(agents.len() as u64) as usize];
+            client.remove(agent["agent_id"].as_str().expect("an id"));
+        } else {
+            client.spawn(None);
+        }
+    };
+    let manner = Manner { work_ms: 60, cancels: true, fails: true };
+    let story = Story { world: &world, manner, agents: &[], strike: &add_or_remove };
+    story.while_they_work(&mut chance, |chance| {
+        (0..kills(10)).for_each(|_| live_and_die(&mut site, chance));
+        site.start();
+    });
+    settle(&mut site, &world);
+}
+
+#[test]
+fn a_first_start_that_was_cut_off_can_be_repeated() {
+    let mut chance = seed("first start");
+    for _ in 0..kills(20) {
+        let mut site = Site::new(EXTERNAL);
+        site.live(Duration::from_millis(chance.below(60)), false);
+        site.kill();
+        site.start();
+        agents_of(&World::new(site.line.clone()), 3);
+    }
+}
+
+#[test]
 fn attempts_on_external_agents_outlive_the_daemon() {
     let mut chance = seed("external");
     let mut site = Site::new(EXTERNAL);
     let world = World::new(site.line.clone());
     site.start();
-    let agents = three_agents(&world);
+    let leased = json!({"kind": "external", "lease_s": 60});
+    world.client().spawn(Some(&leased)).expect("there is room");
+    let agents = agents_of(&world, 4);
     let manner = Manner { work_ms: 40, cancels: false, fails: false };
     let story = Story { world: &world, manner, agents: &agents, strike: &nothing_else };
     story.while_they_work(&mut chance, |chance| {
@@ -81,7 +126,7 @@ fn attempts_on_external_agents_outlive_the_daemon() {
     });
     assert!(settle(&mut site, &world) > 50, "there was too little to lose");
     assert_nothing_was_repeated(&world);
-    assert_eq!(three_agents(&world), agents);
+    assert_eq!(agents_of(&world, 4), agents);
 }
 
 #[test]
@@ -90,7 +135,7 @@ fn nothing_is_lost_when_external_agents_are_failed_too() {
     let mut site = Site::new(EXTERNAL);
     let world = World::new(site.line.clone());
     site.start();
-    let agents = three_agents(&world);
+    let agents = agents_of(&world, 3);
     let fail_one = |chance: &mut Chance| {
         let_pass(Duration::from_millis(20 + chance.below(100)));
         let client = world.client();

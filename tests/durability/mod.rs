@@ -7,6 +7,7 @@ mod disk;
 mod files;
 mod history;
 mod kills;
+mod leases;
 mod long_history;
 mod os;
 mod restarts;

@@ -9,8 +9,8 @@ use super::client::World;
 use super::os::{let_pass, try_to_send, until};
 use super::site::Site;
 use super::story::{
-    EXTERNAL, Story, assert_nothing_was_repeated, nothing_else, process_config, seed, settle,
-    three_agents,
+    EXTERNAL, Story, agents_of, assert_nothing_was_repeated, nothing_else, process_config, seed,
+    settle,
 };
 use super::work::Manner;
 
@@ -20,7 +20,7 @@ fn stopped_thrice(config: &str, test: &str, work_ms: u64, agents: bool) -> (Site
     let mut site = Site::new(config);
     let world = World::new(site.line.clone());
     site.start();
-    let agents = if agents { three_agents(&world) } else { Vec::new() };
+    let agents = if agents { agents_of(&world, 3) } else { Vec::new() };
     let manner = Manner { work_ms, cancels: false, fails: false };
     let story = Story { world: &world, manner, agents: &agents, strike: &nothing_else };
     story.while_they_work(&mut chance, |chance| {
@@ -50,8 +50,8 @@ fn some_work_is_done(world: &World) {
 #[test]
 fn a_stop_is_no_failure() {
     // Longer than the calls that are open get when the listener closes.
-    let config = process_config().replace("max_depth = 30", "max_depth = 5");
-    let (_site, world) = stopped_thrice(&config, "stop", 3_500, false);
+    let config = process_config().replace("max_depth = 30", "max_depth = 3");
+    let (_site, world) = stopped_thrice(&config, "stop", 5_000, false);
     let history = world.history();
     let mut interrupted = 0;
     for sight in &history.sights {
@@ -93,7 +93,7 @@ fn a_daemon_that_stands_still_costs_no_healthy_agent_its_life() {
         let life = |agent: &Value| (agent["agent_id"].clone(), agent["incarnation"].clone());
         agents.iter().map(life).collect::<Vec<_>>()
     };
-    three_agents(&world);
+    agents_of(&world, 3);
     let before = lives();
     let manner = Manner { work_ms: 100, cancels: false, fails: false };
     let story = Story { world: &world, manner, agents: &[], strike: &nothing_else };

@@ -111,11 +111,11 @@ pub(super) fn assert_nothing_was_repeated(world: &World) {
     }
 }
 
-/// The ids of the agents once there are three of them.
-pub(super) fn three_agents(world: &World) -> Vec<String> {
-    until("three agents are there", || {
+/// The ids of the agents once there are so many of them.
+pub(super) fn agents_of(world: &World, count: usize) -> Vec<String> {
+    until("the agents are there", || {
         let ids = |agents: Vec<Value>| agents.iter().map(|one| text(&one["agent_id"])).collect();
-        world.client().agents().map(ids).filter(|ids: &Vec<_>| ids.len() == 3)
+        world.client().agents().map(ids).filter(|ids: &Vec<_>| ids.len() == count)
     })
 }
 

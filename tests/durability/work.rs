@@ -30,16 +30,20 @@ pub(crate) fn payload(token: &str, manner: Manner, chance: &mut Chance) -> Value
         1 if manner.fails => "fails",
         _ => "done",
     };
-    let long = "\u{e9}\u{1f600}\"\\\n ".repeat(chance.below(60) as usize);
+    // Now and then more than fits into a page of the store.
+    let most = if chance.one_in(64) { 3_000 } else { 60 };
+    let times = chance.below(most);
+    let long = "\u{e9}\u{1f600}\"\\\n ".repeat(times as usize);
     json!({
         "token": token, "work_ms": work_ms, "fate": fate, "text": long, "odd": [chance.next(), -1.5e-7, null],
         "z": {"b": [], "a": {"": true}},
     })
 }
 
-/// Submits tasks, one after the other; some twice, some are called off.
+/// Submits tasks, one after the other; some are submitted again, some called off.
 pub(crate) fn submit(world: &World, name: &str, manner: Manner, mut chance: Chance) {
     let client = world.client();
+    let mut with_key: Vec<(String, Value)> = Vec::new();
     for number in 0.. {
         if world.is_closing() {
             return;
@@ -48,8 +52,14 @@ pub(crate) fn submit(world: &World, name: &str, manner: Manner, mut chance: Chan
         let payload = payload(&token, manner, &mut chance);
         let has_key = !chance.one_in(4);
         let Some(task) = client.submit(&token, has_key, &payload) else { continue };
-        if has_key && chance.one_in(8) {
-            client.submit(&token, has_key, &payload);
+        if has_key {
+            with_key.push((token, payload));
+        }
+        if !with_key.is_empty() && chance.one_in(6) {
+            // The last one, or one that may have ended long ago.
+            let back = if chance.one_in(2) { 1 } else { 1 + chance.below(with_key.len() as u64) };
+            let (token, payload) = &with_key[with_key.len() - back as usize];
+            client.submit(token, true, payload);
         }
         if manner.cancels && chance.one_in(12) {
             client.cancel(&task);

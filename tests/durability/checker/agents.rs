@@ -2,10 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use crate::durability::history::History;
+use crate::durability::history::{History, Moved};
 
-/// The lives of an agent go on counting, and none shares its context with another.
+/// The lives of an agent go on counting, none shares its context with another, and who was added
+/// to the pool or removed from it stays so.
 pub(super) fn check(history: &History, found: &mut Vec<String>) {
+    check_lives(history, found);
+    for pool in &history.pools {
+        let span = pool.span;
+        for Moved { agent, .. } in history.removed.iter().filter(|one| one.span.is_before(span)) {
+            if pool.agents.contains(agent) {
+                found.push(format!("{agent} was removed and is there again, at {span:?}"));
+            }
+        }
+        for Moved { agent, .. } in history.spawned.iter().filter(|one| one.span.is_before(span)) {
+            let mut tries = history.removed.iter().filter(|one| one.agent == *agent);
+            let may_be_gone = tries.any(|one| one.span.begin < span.end);
+            if !may_be_gone && !pool.agents.contains(agent) {
+                found.push(format!("{agent} was added and is not there, at {span:?}"));
+            }
+        }
+    }
+}
+
+fn check_lives(history: &History, found: &mut Vec<String>) {
     let mut contexts: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
     let mut of_life: BTreeMap<(&str, u64), &str> = BTreeMap::new();
     for sight in &history.agents {

@@ -1,0 +1,155 @@
+//! What runs on an external agent while the daemon is away: a lease tells how long the agent was
+//! silent, a time-out goes on, a cancel is not forgotten.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::client::{Client, World};
+use super::os::{let_pass, now, try_to_send, until};
+use super::site::Site;
+
+const NO_AGENTS: &str = "[pool]\nautostart = false\n[queue]\nexclusion_relax_s = 0\n";
+/// In seconds.
+const LEASE: u64 = 2;
+/// Longer than a lease.
+const AWAY: Duration = Duration::from_millis(2_600);
+
+/// The only agent, which has fetched the only task.
+struct Busy<'a> {
+    client: Client<'a>,
+    agent: String,
+    task: String,
+}
+
+impl<'a> Busy<'a> {
+    fn new(world: &'a World) -> Self {
+        Self::with_lease(world, json!(LEASE))
+    }
+
+    fn with_lease(world: &'a World, lease_s: Value) -> Self {
+        let client = world.client();
+        let body = json!({"kind": "external", "lease_s": lease_s});
+        let agent = client.spawn(Some(&body)).expect("there is room");
+        let task = client.submit("t", true, &json!({"token": "t"})).expect("it is accepted");
+        let work = until("the task is fetched", || client.fetch(&agent));
+        assert_eq!(work["task_id"], *task);
+        Self { client, agent, task }
+    }
+
+    fn heartbeat(&self, incarnation: u64) -> (u16, Value) {
+        let path = format!("/agents/{}/heartbeat?incarnation={incarnation}", self.agent);
+        self.client.call("POST", &path, None).1.expect("the daemon is there")
+    }
+
+    /// The first life of the agent goes on, and its result is taken.
+    fn is_still_at_it(&self) {
+        let (status, said) = self.heartbeat(1);
+        assert_eq!(
+            (status, &said["task_id"], &said["attempt"]),
+            (200, &json!(self.task), &json!(1))
+        );
+        let path = format!("/tasks/{}/complete?attempt=1", self.task);
+        self.client.ok("POST", &path, Some(&json!({"result": "done"})));
+        let shown = self.client.ok("GET", &format!("/tasks/{}", self.task), None);
+        assert_eq!((&shown["attempt_count"], &shown["failures"]), (&json!(1), &json!(0)));
+    }
+}
+
+#[test]
+fn a_lease_does_not_end_while_there_is_no_daemon() {
+    for clean in [false, true] {
+        let mut site = Site::new(NO_AGENTS);
+        let world = World::new(site.line.clone());
+        site.start();
+        let busy = Busy::new(&world);
+        if clean {
+            assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
+        } else {
+            site.kill();
+        }
+        let_pass(AWAY);
+        site.start();
+        busy.is_still_at_it();
+    }
+}
+
+#[test]
+fn a_lease_does_not_end_while_the_daemon_stands_still() {
+    // The watch notices a standstill that is longer than the time between two signs of life.
+    let mut site = Site::new(&format!("{NO_AGENTS}[worker]\nheartbeat_s = 0.5\n"));
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::new(&world);
+    try_to_send(site.pid(), Signal::SIGSTOP);
+    let_pass(AWAY);
+    try_to_send(site.pid(), Signal::SIGCONT);
+    busy.is_still_at_it();
+}
+
+#[test]
+fn a_lease_begins_anew_with_the_daemon_and_ends_in_its_time() {
+    let mut site = Site::new(NO_AGENTS);
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::new(&world);
+    site.kill();
+    let_pass(AWAY);
+    let begun = now();
+    site.start();
+    let shown = until("the lease ends", || {
+        let shown = busy.client.ok("GET", &format!("/tasks/{}", busy.task), None);
+        (shown["failures"] == 1).then_some(shown)
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(LEASE), "after {:?}", begun.elapsed());
+    assert_eq!(shown["attempts"][0]["outcome"], "agent_failed", "{shown}");
+    assert_eq!(shown["attempts"][0]["failure"]["cause"], "lease_lost", "{shown}");
+    assert_eq!(busy.heartbeat(1).1["code"], "stale_incarnation");
+}
+
+#[test]
+fn a_time_out_goes_on_while_there_is_no_daemon() {
+    let config = format!("{NO_AGENTS}[worker]\ntask_timeout_s = 4\ncancel_grace_s = 0.5\n");
+    let mut site = Site::new(&config);
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::with_lease(&world, Value::Null);
+    let begun = now();
+    site.kill();
+    let_pass(AWAY);
+    site.start();
+    assert_eq!(busy.heartbeat(1).1["cancel_requested"], false);
+    until("it is asked to stop", || {
+        (busy.heartbeat(1).1["cancel_requested"] == true).then_some(())
+    });
+    // Not four seconds after the start.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(3_500) && took < Duration::from_secs(6), "{took:?}");
+    let shown = until("the attempt is over", || {
+        let shown = busy.client.ok("GET", &format!("/tasks/{}", busy.task), None);
+        (shown["failures"] == 1).then_some(shown)
+    });
+    assert_eq!(shown["attempts"][0]["outcome"], "timed_out", "{shown}");
+}
+
+#[test]
+fn a_cancel_is_not_forgotten_while_there_is_no_daemon() {
+    let mut site = Site::new(&format!("{NO_AGENTS}[worker]\ncancel_grace_s = 60\n"));
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::with_lease(&world, Value::Null);
+    busy.client.cancel(&busy.task);
+    site.kill();
+    site.start();
+    let next = busy.client.submit("next", true, &json!({"token": "next"})).expect("accepted");
+    let said = busy.heartbeat(1).1;
+    assert_eq!((&said["task_id"], &said["cancel_requested"]), (&json!(busy.task), &json!(true)));
+    assert_eq!(busy.client.ok("GET", &format!("/tasks/{next}"), None)["status"], "pending");
+    // Its answer comes too late for the task, and frees the agent.
+    let path = format!("/tasks/{}/complete?attempt=1", busy.task);
+    let (status, said) = busy.client.ask("POST", &path, Some(&json!({}))).expect("an answer");
+    assert_eq!((status, &said["code"]), (409, &json!("already_finished")));
+    let work = until("the next one is fetched", || busy.client.fetch(&busy.agent));
+    assert_eq!(work["task_id"], *next);
+}
