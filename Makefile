@@ -12,10 +12,15 @@ PYTHON ?= python3
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 VENV := python/.venv
 VENV_DONE := $(VENV)/.done
+# What the benchmark of no-op tasks compares with.
+OTHERS := $(TARGET)/bench-python
+OTHERS_LOCK := benches/python/requirements.lock
 LOCKS := python/requirements.lock python/requirements-test.lock
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 # What is appended to the command of `make run`.
 RUN_ARGS ?=
+# What each benchmark of `make bench` is told; --quick shortens the rounds.
+BENCH_ARGS ?=
 # How often each story of `make soak` kills the daemon.
 SOAK_KILLS ?= 1000
 
@@ -63,11 +68,12 @@ soak: linker ## Kills the daemon 1000 times in each story and checks everything 
 		cargo test --locked --release --test durability -- --nocapture
 
 .PHONY: bench
-bench: setup ## Runs each benchmark beside its baseline.
+bench: setup ## Runs each benchmark beside its baseline; BENCH_ARGS=--quick to see that they work.
 	@cargo build --release --locked
+	$(MAKE) --no-print-directory others || echo "without Dramatiq and Celery: they cannot be installed here"
 	for bench in benches/*.rs; do
 		[ -e "$$bench" ] || continue
-		cargo bench --locked --bench "$$(basename "$$bench" .rs)"
+		cargo bench --locked --bench "$$(basename "$$bench" .rs)" -- $(BENCH_ARGS)
 	done
 
 .PHONY: clean
@@ -79,6 +85,18 @@ clean: ## Removes what was built.
 
 .PHONY: setup
 setup: linker $(VENV_DONE)
+
+.PHONY: others
+others: $(OTHERS)/.done
+	@command -v redis-server >/dev/null && exit 0
+	$(call need,redis-server,there is no Redis to compare with)
+
+$(OTHERS)/.done: $(OTHERS_LOCK)
+	@echo "making $(OTHERS)"
+	rm -rf $(OTHERS)
+	$(PYTHON) -m venv $(OTHERS)
+	$(OTHERS)/bin/python -m pip --quiet --disable-pip-version-check --no-input install --require-hashes -r $(OTHERS_LOCK)
+	touch $@
 
 .PHONY: linker
 linker:

@@ -1,25 +1,106 @@
-//! Submit + complete over HTTP with 64 external agents, beside actix-web alone reading and writing
-//! the same bytes with as many workers. `cargo bench --bench http`
+//! Submit + complete over HTTP, as many external agents as connections: on disk beside in memory
+//! beside actix-web alone reading and writing the same bytes with as many workers.
+//! `cargo bench --bench http`
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 mod load;
+mod machine;
 
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use load::{Server, median, percentile, submit_and_complete};
+use load::{Server, submit_and_complete};
+use machine::{median, percentile};
 
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(2);
-const AGENTS: usize = 64;
+/// How often T is measured anew in each round.
+const PROBES: usize = 40;
 
-fn config(level: &str) -> String {
-    format!(
-        "[pool]\nsize = {AGENTS}\nmax_size = {AGENTS}\n[worker]\nkind = \"external\"\n\
-         [store]\npath = \":memory:\"\n[log]\nlevel = \"{level}\"\n"
-    )
+/// The store of a daemon that keeps nothing, and that of one by default.
+const MEMORY: &str = ":memory:";
+const DISK: &str = "daedalus.db";
+
+fn daemon(name: &str, agents: usize, path: &str, level: &str) -> Server {
+    let config = format!(
+        "[pool]\nsize = {agents}\nmax_size = {agents}\n[worker]\nkind = \"external\"\n\
+         [store]\npath = \"{path}\"\n[log]\nlevel = \"{level}\"\n"
+    );
+    Server::daemon(name, &config, agents)
+}
+
+/// What one server did in all rounds.
+struct Row {
+    name: &'static str,
+    server: Server,
+    rates: Vec<f64>,
+    latencies: Vec<Duration>,
+    commit_rates: Vec<f64>,
+    turns_per_commit: Vec<f64>,
+}
+
+impl Row {
+    const fn new(name: &'static str, server: Server) -> Self {
+        Self {
+            name,
+            server,
+            rates: Vec::new(),
+            latencies: Vec::new(),
+            commit_rates: Vec::new(),
+            turns_per_commit: Vec::new(),
+        }
+    }
+
+    fn is_on_disk(&self) -> bool {
+        self.name.starts_with("disk")
+    }
+
+    /// The commits and the turns until now.
+    fn commits(&self) -> Option<[f64; 2]> {
+        self.is_on_disk().then(|| {
+            let store = &self.server.get("/metrics")["store"];
+            ["commits", "turns"].map(|name| store[name].as_f64().unwrap())
+        })
+    }
+
+    fn round(&mut self, connections: usize, time: Duration) {
+        let before = self.commits();
+        let load = submit_and_complete(&self.server.addr, connections, time);
+        let seconds = load.latencies.len() as f64 / load.per_second;
+        self.rates.push(load.per_second);
+        self.latencies.extend(load.latencies);
+        if let (Some(before), Some(after)) = (before, self.commits()) {
+            let commits = after[0] - before[0];
+            self.commit_rates.push(commits / seconds);
+            self.turns_per_commit.push((after[1] - before[1]) / commits);
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        median(&mut self.rates.clone())
+    }
+
+    fn show(mut self, connections: usize, base: f64) {
+        self.latencies.sort_unstable();
+        let rate = self.rate();
+        print!(
+            "{connections:>3} connections  {:<16} {rate:>8.0}/s  {:.2} of bare  p50 {:>9.1?}  p99 {:>9.1?}",
+            self.name,
+            rate / base,
+            percentile(&self.latencies, 0.5),
+            percentile(&self.latencies, 0.99),
+        );
+        if self.is_on_disk() {
+            print!(
+                "  {:.0} commits/s, {:.1} acknowledged by each",
+                median(&mut self.commit_rates),
+                median(&mut self.turns_per_commit),
+            );
+        }
+        println!();
+    }
 }
 
 fn main() {
@@ -27,34 +108,42 @@ fn main() {
     if let Some(addr) = arguments.nth(1) {
         return bare(&addr);
     }
-    println!("submit + complete over HTTP, {AGENTS} external agents, pairs of requests per second");
-    println!("reach: >= 0.75 of bare at 64 connections");
+    machine::show();
+    let mut probe = machine::show_disk();
+    let (rounds, time) = if machine::quick() { (1, TIME / 4) } else { (ROUNDS, TIME) };
+    println!(
+        "submit + complete over HTTP, as many external agents as connections, pairs per second"
+    );
+    println!("reach at 64 connections: in memory >= 0.75 of bare, on disk >= 0.5 of bare, or");
+    println!("0.7 x 64 / T where the disk is the limit");
     for connections in [1, 16, 64] {
-        let bare = Server::own("--bare");
-        let quiet = Server::daemon("quiet", &config("warning"));
-        let talking = Server::daemon("talking", &config("info"));
-        let servers = [("bare", &bare), ("log warning", &quiet), ("log info", &talking)];
-        let mut rates = servers.map(|_| Vec::new());
-        let mut latencies = servers.map(|_| Vec::new());
-        for round in 0..=ROUNDS {
-            for (index, (_, server)) in servers.iter().enumerate() {
-                let load = submit_and_complete(&server.addr, connections, TIME);
-                if round > 0 {
-                    rates[index].push(load.per_second); // the first one warms up
-                    latencies[index].extend(load.latencies);
-                }
-            }
+        let mut rows = [
+            Row::new("bare", Server::own("--bare")),
+            Row::new("memory", daemon("memory", connections, MEMORY, "warning")),
+            Row::new("memory, log info", daemon("talking", connections, MEMORY, "info")),
+            Row::new("disk", daemon("disk", connections, DISK, "warning")),
+            Row::new("disk, log info", daemon("disk-talking", connections, DISK, "info")),
+        ];
+        for row in &mut rows {
+            submit_and_complete(&row.server.addr, connections, time / 2); // warms up
         }
-        let base = median(&mut rates[0].clone());
-        for (index, (name, _)) in servers.iter().enumerate() {
-            let rate = median(&mut rates[index]);
-            latencies[index].sort_unstable();
-            println!(
-                "{connections:>3} connections  {name:<12} {rate:>8.0}/s  {:.2} of bare  p50 {:?}  p99 {:?}",
-                rate / base,
-                percentile(&latencies[index], 0.5),
-                percentile(&latencies[index], 0.99),
-            );
+        let mut syncs = Vec::new();
+        for _ in 0..rounds {
+            for row in &mut rows {
+                row.round(connections, time);
+            }
+            syncs.extend(probe.times(PROBES));
+        }
+        syncs.sort_unstable();
+        let sync = percentile(&syncs, 0.5);
+        println!(
+            "{connections:>3} connections  T p50 {sync:.1?}  p99 {:.1?}  0.7 x {connections} / T: {:.0}/s",
+            percentile(&syncs, 0.99),
+            0.7 * connections as f64 / sync.as_secs_f64(),
+        );
+        let base = rows[0].rate();
+        for row in rows {
+            row.show(connections, base);
         }
     }
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
+mod machine;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc;
@@ -29,6 +31,7 @@ const TIME: Duration = Duration::from_secs(1);
 type Pair = Pin<Box<dyn Future<Output = ()>>>;
 
 fn main() {
+    machine::show();
     println!("submit + complete without HTTP, {AGENTS} external agents, pairs per second");
     actix::System::new().block_on(async {
         let pool = pool().await;

@@ -7,6 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a bench reports to its terminal")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
+mod machine;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -228,6 +230,7 @@ fn full_queue(agents: usize, queued: usize) -> (f64, f64) {
 }
 
 fn main() {
+    machine::show();
     println!("median of {ROUNDS} rounds, nanoseconds");
     println!("agents   queued  submit+assign+finish  finish->next  fail+restart->reassign");
     let mut decisions = Vec::new();

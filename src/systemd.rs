@@ -25,11 +25,6 @@ pub fn ready(status: &str) {
     say(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// What the daemon does, for `systemctl status`.
-pub fn status(status: &str) {
-    say(&[NotifyState::Status(&one_line(status))]);
-}
-
 /// The daemon has begun to stop. That may take this long from now, whatever the unit's
 /// `TimeoutStopSec` says.
 pub fn stopping(within: Duration) {

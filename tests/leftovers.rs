@@ -86,12 +86,14 @@ fn has_ended(child: &mut Child) -> bool {
 
 const ALL_GONE_OF_NONE: Outcome = Outcome { killed: 0, all_gone: true };
 
+/// The machine may have any number of processes, and be busy; but nothing waits for the end of the
+/// time that was given.
 #[test]
-fn nothing_left_is_seen_soon() {
+fn nothing_left_is_seen_before_the_time_is_over() {
     let mark = Mark::new();
     let begun = Instant::now();
     assert_eq!(mark.end(&[]), ALL_GONE_OF_NONE);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod markdown;
 #[path = "readme/session.rs"]
 mod session;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -172,11 +173,7 @@ fn every_route_is_described() {
 #[test]
 fn every_event_is_described() {
     let text = all_text();
-    let sources = sources(&root().join("src"));
-    let is_test = |file: &PathBuf| file.components().any(|part| part.as_os_str() == "tests");
-    for file in sources.into_iter().filter(|file| !is_test(file)) {
-        let source = read(&file);
-        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    for (file, code) in code_of_the_daemon() {
         for line in code.split(['{', '}', ';']) {
             for level in ["debug!(", "info!(", "warn!(", "error!("] {
                 let Some((_, call)) = line.split_once(level) else { continue };
@@ -190,6 +187,50 @@ fn every_event_is_described() {
             }
         }
     }
+}
+
+#[test]
+fn every_component_is_described() {
+    let text = read("docs/operation.md");
+    let (_, list) = text.split_once("then `component` (").expect("the list has moved");
+    let (list, _) = list.split_once(')').unwrap();
+    let described: BTreeSet<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let mut used = BTreeSet::new();
+    for (_, code) in code_of_the_daemon() {
+        // A key of a line or a logger, and the function that makes the loggers of the actors.
+        for start in ["\"component\" => \"", "component(\""] {
+            let names = code.split(start).skip(1).filter_map(|rest| rest.split('"').next());
+            used.extend(names.map(str::to_owned));
+        }
+    }
+    assert_eq!(described, used, "docs/operation.md: on the left is what it says");
+}
+
+#[test]
+fn every_room_and_every_actor_is_described() {
+    let text = read("README.md");
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // The crate's root and the program say nothing of their own; `app.rs` has a folder, too.
+        if !["lib.rs", "main.rs", "app"].contains(&name.as_str()) {
+            assert!(text.contains(&format!("`src/{name}`")), "README.md: what lives in {name}?");
+        }
+    }
+    let code: String = code_of_the_daemon().into_iter().map(|(_, code)| code).collect();
+    let actors: Vec<_> =
+        code.split("impl Actor for ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+    assert!(actors.len() > 3, "{actors:?}");
+    for actor in actors {
+        assert!(text.contains(&format!("`{actor}` (")), "README.md: what does {actor} do?");
+    }
+}
+
+/// Every file of `src` without its tests.
+fn code_of_the_daemon() -> Vec<(PathBuf, String)> {
+    let is_test = |file: &PathBuf| file.components().any(|part| part.as_os_str() == "tests");
+    let files = sources(&root().join("src")).into_iter().filter(|file| !is_test(file));
+    let code = |source: String| source.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    files.map(|file| (file.clone(), code(read(&file)))).collect()
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

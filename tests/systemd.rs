@@ -13,10 +13,9 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use support::{Daemon, wait_until};
 use uuid::Uuid;
@@ -71,6 +70,20 @@ impl Manager {
         wait_until(line, || (self.count(line) > 0).then_some(()));
     }
 
+    /// Waits until this line has come so many times more.
+    fn hears_more(&mut self, line: &str, times: usize) {
+        let wanted = self.count(line) + times;
+        wait_until(line, || (self.count(line) >= wanted).then_some(()));
+    }
+
+    /// Whether a message would have to wait.
+    fn is_full(&self) -> bool {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.connect(self.folder.join("notify")).unwrap();
+        let mut senders = [PollFd::new(&sender, PollFlags::OUT)];
+        poll(&mut senders, Some(&Timespec::default())).unwrap() == 0
+    }
+
     /// What stands behind this name in what was heard last.
     fn last(&mut self, name: &str) -> String {
         self.listen();
@@ -92,6 +105,22 @@ fn waiting_for(file: &Path) -> String {
     format!("[pool]\nsize = 2\ndrain_s = 7\n[worker]\ncommand = {command:?}\n")
 }
 
+/// How often the main thread has waited for something. It is the one that says the signs of life.
+fn waits_of_main_thread(daemon: &Daemon) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+/// Whether every thread has been stopped by a signal.
+fn is_stopped(daemon: &Daemon) -> bool {
+    let mut threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    threads.all(|thread| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    })
+}
+
 fn statuses(daemon: &Daemon) -> Vec<Value> {
     let agents = daemon.get("/agents").ok();
     agents.as_array().unwrap().iter().map(|agent| agent["agent"]["status"].clone()).collect()
@@ -101,11 +130,13 @@ fn statuses(daemon: &Daemon) -> Vec<Value> {
 fn the_manager_hears_when_the_pool_can_work_and_when_the_daemon_stops() {
     let mut manager = Manager::new();
     let go = manager.folder.join("go");
-    let mut daemon = manager.start(&waiting_for(&go), &[]);
+    let mut daemon = manager.start(&waiting_for(&go), &[("WATCHDOG_USEC", "200000")]);
     wait_until("the pool is there", || (statuses(&daemon) == ["degraded"; 2]).then_some(()));
     // The agents' own time to start, and a minute.
     manager.hears("EXTEND_TIMEOUT_USEC=90000000");
-    thread::sleep(Duration::from_millis(300));
+    // The thread that says signs of life says READY, too, and each sign is said after a whole round
+    // through the pool. So it would have said by now what it wants to say of a pool like this.
+    manager.hears_more("WATCHDOG=1", 3);
     assert_eq!(manager.count("READY=1"), 0, "it serves, but nobody can work");
 
     fs::write(&go, "").unwrap();
@@ -119,7 +150,6 @@ fn the_manager_hears_when_the_pool_can_work_and_when_the_daemon_stops() {
     assert_eq!(manager.last("EXTEND_TIMEOUT_USEC="), "97000000", "the drain and what follows");
     assert_eq!(daemon.ended().code(), Some(0));
     assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (1, 1));
-    assert_eq!(manager.count("WATCHDOG=1"), 0, "nobody asked");
 }
 
 #[test]
@@ -145,20 +175,20 @@ fn a_stop_during_the_start_is_no_late_start() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ended().code(), Some(0));
     assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (0, 1));
+    assert_eq!(manager.count("WATCHDOG=1"), 0, "nobody asked");
 }
 
 #[test]
-fn the_watchdog_hears_that_the_daemon_lives_until_it_hangs() {
+fn the_watchdog_hears_that_the_daemon_lives_also_after_it_stood_still() {
     let mut manager = Manager::new();
     let daemon = manager.start(support::EXTERNAL, &[("WATCHDOG_USEC", "100000")]);
-    wait_until("signs of life", || (manager.count("WATCHDOG=1") > 5).then_some(()));
+    manager.hears_more("WATCHDOG=1", 5);
     daemon.signal(Signal::SIGSTOP);
-    thread::sleep(Duration::from_millis(100));
-    let heard = manager.count("WATCHDOG=1");
-    thread::sleep(Duration::from_millis(300));
-    assert_eq!(manager.count("WATCHDOG=1"), heard);
+    wait_until("nothing of it runs", || is_stopped(&daemon).then_some(()));
+    // More than what may have been on its way.
+    manager.listen();
     daemon.signal(Signal::SIGCONT);
-    wait_until("signs of life", || (manager.count("WATCHDOG=1") > heard).then_some(()));
+    manager.hears_more("WATCHDOG=1", 5);
 }
 
 #[test]
@@ -169,14 +199,19 @@ fn a_manager_that_is_gone_or_does_not_read_holds_up_nothing() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ended().code(), Some(0));
 
-    // Its queue is full long before the daemon stops.
     let mut deaf = Manager::new();
     let mut daemon = deaf.start(support::EXTERNAL, &[("WATCHDOG_USEC", "2000")]);
-    thread::sleep(Duration::from_secs(1));
+    wait_until("the queue of the manager is full", || deaf.is_full().then_some(()));
+    // The daemon's own queue has 64 places. A round from one sign of life to the next has a few
+    // waits, and a main thread that waits for room has one and no more.
+    let enough = waits_of_main_thread(&daemon) + 64 * 20;
+    wait_until("the daemon's queue is full, too, and it goes on", || {
+        (waits_of_main_thread(&daemon) > enough).then_some(())
+    });
     daemon.get("/tasks").ok();
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ended().code(), Some(0));
-    assert!(deaf.count("WATCHDOG=1") < 900, "more than its queue and ours can hold");
+    assert_eq!(deaf.count("STOPPING=1"), 0, "there was room for it");
 }
 
 #[test]

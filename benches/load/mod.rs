@@ -7,45 +7,77 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A server in a process of its own; killed when dropped.
+use crate::machine;
+
+/// A folder of its own on the file system that is measured; removed when dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = machine::scratch().join(format!("bench-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server in a process of its own; ended when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: String,
-    dir: PathBuf,
+    _folder: Option<Folder>,
 }
 
 impl Server {
-    /// Starts the daemon with this configuration.
-    pub(crate) fn daemon(name: &str, config: &str) -> Self {
-        let dir =
-            std::env::temp_dir().join(format!("daedalus-bench-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("daedalus.toml");
+    /// Starts the daemon with this configuration and waits until so many agents are idle.
+    pub(crate) fn daemon(name: &str, config: &str, agents: usize) -> Self {
+        let folder = Folder::new(name);
+        let mut server = Self::begin(&folder, config);
+        server.listens();
+        until(|| (server.get("/metrics")["agents"]["idle"] == agents).then_some(()));
+        server._folder = Some(folder);
+        server
+    }
+
+    /// Starts the daemon on what `folder` has and waits for nothing.
+    pub(crate) fn begin(folder: &Folder, config: &str) -> Self {
+        let file = folder.path().join("daedalus.toml");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
-        command.arg("serve").arg("--config").arg(&file).arg("--state-dir").arg(&dir);
-        Self::start(command, "--bind", dir)
+        command.arg("serve").arg("--config").arg(&file);
+        command.arg("--state-dir").arg(folder.path());
+        Self::spawn(command, "--bind")
     }
 
     /// Starts this benchmark itself as a server: with `argument` and an address.
     pub(crate) fn own(argument: &str) -> Self {
-        Self::start(Command::new(std::env::current_exe().unwrap()), argument, PathBuf::new())
+        let server = Self::spawn(Command::new(std::env::current_exe().unwrap()), argument);
+        server.listens();
+        server
     }
 
-    fn start(mut command: Command, bind: &str, dir: PathBuf) -> Self {
+    fn spawn(mut command: Command, bind: &str) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let addr = free.to_string();
         command.args([bind, &addr]).stdin(Stdio::null()).stderr(Stdio::null());
-        let server = Self { child: command.spawn().expect("a server"), addr, dir };
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(&server.addr).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "the server does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        server
+        Self { child: command.spawn().expect("a server"), addr, _folder: None }
+    }
+
+    fn listens(&self) {
+        until(|| std::net::TcpStream::connect(&self.addr).ok());
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -55,16 +87,33 @@ impl Server {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
+
+    pub(crate) fn get(&self, path: &str) -> Value {
+        ureq::get(self.url(path)).call().unwrap().into_body().read_json().unwrap()
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        ureq::post(self.url(path)).send_json(body).unwrap().into_body().read_json().unwrap()
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
-        if self.dir != Path::new("") {
-            let _ = std::fs::remove_dir_all(&self.dir);
-        }
     }
+}
+
+/// Asks again until there is an answer.
+pub(crate) fn until<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if let Some(value) = condition() {
+            return value;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("nothing came within 20 s");
 }
 
 /// One keep-alive connection.
@@ -82,14 +131,26 @@ impl Connection {
 
     /// Sends a POST and returns the body of its 200.
     pub(crate) async fn post(&mut self, path: &str, body: &str) -> &[u8] {
+        self.call("POST", path, body).await
+    }
+
+    /// Sends a GET and returns the body of its 200.
+    pub(crate) async fn get(&mut self, path: &str) -> &[u8] {
+        self.call("GET", path, "").await
+    }
+
+    async fn call(&mut self, method: &str, path: &str, body: &str) -> &[u8] {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await.unwrap();
         let mut read = 0;
         loop {
+            if read == self.buffer.len() {
+                self.buffer.resize(2 * read, 0);
+            }
             let more = self.stream.read(&mut self.buffer[read..]).await.unwrap();
             assert!(more > 0, "the server closed the connection");
             read += more;
@@ -128,8 +189,7 @@ pub(crate) fn submit_and_complete(addr: &str, connections: usize, time: Duration
                     let mut latencies = Vec::new();
                     while begun.elapsed() < time {
                         let start = Instant::now();
-                        let answer = connection.post("/tasks", SUBMIT).await;
-                        let id = std::str::from_utf8(&answer[12..48]).expect("a task id first");
+                        let id = task_id(connection.post("/tasks", SUBMIT).await).to_owned();
                         let path = format!("/tasks/{id}/complete");
                         connection.post(&path, COMPLETE).await;
                         latencies.push(start.elapsed());
@@ -148,15 +208,11 @@ pub(crate) fn submit_and_complete(addr: &str, connections: usize, time: Duration
     })
 }
 
+/// The id of the task that an answer begins with.
+pub(crate) fn task_id(answer: &[u8]) -> &str {
+    std::str::from_utf8(&answer[12..48]).expect("a task id first")
+}
+
 pub(crate) const SUBMIT: &str =
     r#"{"task_type":"research","payload":{"prompt":"What grows in the north?","depth":3}}"#;
 pub(crate) const COMPLETE: &str = r#"{"result":{"answer":"moss, mostly","sources":[1,2,3]}}"#;
-
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
-}

@@ -73,6 +73,8 @@ def main() -> None:
     # One resolution for both, so that a shared package cannot be asked for in two versions.
     both = joined([base, test])
     write(HERE / "requirements-test.lock", {name: pin for name, pin in both.items() if name not in base_pins})
+    bench = HERE.parent / "benches" / "python" / "requirements.in"
+    write(bench.with_suffix(".lock"), joined([bench]))
 
 
 if __name__ == "__main__":

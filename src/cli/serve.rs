@@ -26,7 +26,8 @@ pub(super) struct Arguments {
     /// The address to listen on, instead of http.bind
     #[arg(long, value_name = "IP:PORT")]
     bind: Option<String>,
-    /// Where agents work and the daemon keeps its state [default: .daedalus]
+    /// Where agents work and the daemon keeps its state [default: DAEDALUS_STATE_DIR, else the
+    /// first folder of STATE_DIRECTORY, else .daedalus]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -37,7 +38,8 @@ pub(super) struct StoreArguments {
     /// The configuration file [default: /etc/daedalus/daedalus.toml if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the daemon keeps its state [default: .daedalus]
+    /// Where the daemon keeps its state [default: DAEDALUS_STATE_DIR, else the first folder of
+    /// STATE_DIRECTORY, else .daedalus]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

@@ -134,7 +134,7 @@ pub enum Effect {
         /// Which.
         task_id: TaskId,
     },
-    /// A run that was ended early is over: if its task was cancelled, that is the store's alone.
+    /// The run of a task that was cancelled is over, and the task is the store's alone.
     TaskLeft {
         /// Which.
         task_id: TaskId,

@@ -39,6 +39,29 @@ fn a_daemon_that_stops_takes_nothing_new_and_lets_work_end() {
 }
 
 #[test]
+fn whoever_waits_is_answered_before_the_daemon_ends() {
+    let config = "[pool]\nautostart = false\n[http]\nmax_in_flight = 1\n\
+                  [worker]\nkind = \"external\"\n";
+    for (wait, answered) in [("task", 200), ("assignment", 204)] {
+        let mut daemon = Daemon::start(config);
+        let task = daemon.submit(&json!({ "payload": {}, "task_type": "research" }));
+        let ingests = json!({ "task_types": ["ingest"] });
+        let agent = text(&daemon.post("/agents", &ingests).ok()["agent_id"]);
+        let path = match wait {
+            "task" => format!("/tasks/{task}?wait_s=60"),
+            _ => format!("/agents/{agent}/assignment?wait_s=60"),
+        };
+        thread::scope(|scope| {
+            let waits = daemon.waiting(scope, &path);
+            daemon.signal(Signal::SIGTERM);
+            let answer = waits.join().unwrap().0;
+            assert_eq!(answer.status, answered, "{wait}: {}", answer.text);
+        });
+        assert!(daemon.ended().success());
+    }
+}
+
+#[test]
 fn a_second_signal_ends_the_drain() {
     let mut daemon = Daemon::start("[pool]\nautostart = false\ndrain_s = 600\n");
     let agent = text(&daemon.order("/agents").ok()["agent_id"]);

@@ -174,9 +174,11 @@ fn a_long_history_is_not_felt() {
          acknowledged after {submitted:?}, /metrics {metrics_in:?}, an old task {old_in:?}, a page \
          of 1000 {page_in:?}, {pages} pages to 5000 completed, resident {rss_kib} KiB"
     ));
-    // The numbers to reach are those of a release build on a quiet machine.
+    // The numbers to reach are those of a release build, which `make soak` runs on a quiet machine.
+    // Any other run is beside other tests: there, what grows with the history would still be seen
+    // in the memory, and a clock says only that nothing hangs.
     let (start, read, memory_kib) =
-        if cfg!(debug_assertions) { (5_000, 1_000, 80 << 10) } else { (1_000, 200, 40 << 10) };
+        if cfg!(debug_assertions) { (30_000, 10_000, 80 << 10) } else { (1_000, 200, 40 << 10) };
     assert!(submitted < Duration::from_millis(start), "{submitted:?}");
     for took in [metrics_in, old_in, page_in] {
         assert!(took < Duration::from_millis(read), "{took:?}");

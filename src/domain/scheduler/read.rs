@@ -58,14 +58,19 @@ impl Scheduler {
     }
 
     /// When a pending task is likely to start: all tasks before it and itself take as long as tasks
-    /// of its type do, and the agents that take the type share them. Not before its backoff ends.
+    /// of its type do, and the agents that take the type, and are
+    /// there and stay, share them. Not before its backoff ends.
     /// `None` when its gate is closed, nobody takes it, or nobody knows how long it takes.
     fn eta_us(&self, task: &Task, wait: Wait, position: Option<usize>, now: Now) -> Option<u64> {
         let kind = task.spec.kind;
         if self.gates.closed_for(kind).is_some() {
             return None;
         }
-        let serves = |agent: &&Agent| agent.health == Health::Fit && agent.types.contains(kind);
+        let stays = |agent: &Agent| agent.health == Health::Fit && agent.leaving.is_none();
+        let serves = |agent: &&Agent| {
+            let here = agent.is_candidate() || (agent.run.is_some() && stays(agent));
+            here && agent.types.contains(kind)
+        };
         let agents = u64::try_from(self.agents.values().filter(serves).count()).ok()?;
         let position = u64::try_from(position?).ok()?;
         let mean_us = self.learned.mean_ns(kind)? / 1_000;

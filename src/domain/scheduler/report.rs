@@ -8,8 +8,9 @@ use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::limits::Limits;
 use crate::domain::metrics::Counters;
+use crate::domain::priority::Seq;
 use crate::domain::report::{Report, TaskError};
-use crate::domain::task::Task;
+use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -125,8 +126,9 @@ impl Scheduler {
             self.process_runs -= 1;
             self.say_when_drained(effects);
         }
-        if run.ending.is_some() {
-            // Its task may have been cancelled, and somebody may wait to try it again.
+        let task = self.tasks.get(&run.task);
+        if task.map_or(run.task == Seq::NONE, |task| task.status() == TaskStatus::Cancelled) {
+            // Somebody may wait to try it again.
             effects.push(Effect::TaskLeft { task_id: run.task_id });
         }
         self.retire_if_ended(run.task);

@@ -80,6 +80,11 @@ impl World {
             self.base.undone.push(known.status());
             self.ended.remove(id);
         }
+        for change in &changes {
+            let Change::Learned(lesson) = change else { continue };
+            let window = self.inside().limits.affinity_window as u64;
+            assert_eq!(lesson.slot as u64, lesson.number % window, "the disk keeps a window");
+        }
         self.disk.apply(changes, &retried, self.now);
         for effect in &effects {
             self.remember(effect);
@@ -210,6 +215,15 @@ impl World {
     /// How many were put back.
     pub(super) fn retry_all(&mut self, status: TaskStatus) -> Result<u64, Refusal> {
         let at_most = self.scheduler.room().max(1);
+        self.retry_found(status, at_most)
+    }
+
+    /// The same when so many were found, although meanwhile there may be less room.
+    pub(super) fn retry_found(
+        &mut self,
+        status: TaskStatus,
+        at_most: usize,
+    ) -> Result<u64, Refusal> {
         let found = self.disk.all().filter(|task| task.status() == status);
         let found: Vec<_> = found.take(at_most).map(as_read).collect();
         self.call(|s, now, fx| s.retry_all(found, now, fx))

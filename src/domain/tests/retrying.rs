@@ -137,8 +137,9 @@ fn of_many_the_oldest_are_tried_again_as_many_as_may_wait() {
     world.expect("t3", "cancelled");
     assert!(matches!(world.retry_all(TaskStatus::Cancelled), Err(Refusal::QueueFull { .. })));
     world.cancel("t6").unwrap();
-    assert_eq!(world.retry_all(TaskStatus::Cancelled), Ok(1));
+    assert_eq!(world.retry_found(TaskStatus::Cancelled, 3), Ok(1), "others came meanwhile");
     world.expect("t3", "pending: pool_empty");
+    world.expect("t4", "cancelled");
 }
 
 #[test]
@@ -246,6 +247,22 @@ fn a_retry_is_not_likely_to_start_before_its_backoff_ends() {
 }
 
 #[test]
+fn only_agents_that_are_there_and_stay_bring_a_task_forward() {
+    let mut world = World::with_agents(["anna", "bert"]);
+    world.teach("anna", General, 4.0);
+    world.join_leased("eve", 10);
+    for what in ["t1", "t2", "t3"] {
+        world.submit(what, General).unwrap();
+    }
+    assert_eq!(eta_s(&world, "t3"), Some(2.0), "of two agents");
+    world.remove("bert", 60).unwrap();
+    assert_eq!(eta_s(&world, "t3"), Some(4.0), "one of them takes nothing any more");
+    world.heartbeat("eve").unwrap();
+    world.submit("t4", General).unwrap();
+    assert_eq!(eta_s(&world, "t4"), Some(2.0), "and one that has called takes some");
+}
+
+#[test]
 fn nobody_knows_when_a_gate_opens() {
     let types = [Research].into_iter().collect();
     let mut world = World::with(|_| {}, vec![Gate { name: "web".into(), types, open: true }]);
@@ -269,5 +286,5 @@ fn what_tasks_take_is_known_after_a_start_and_after_their_agents_are_gone() {
     world.crash();
     assert_eq!(eta_s(&world, "t3"), Some(1.0));
     world.remove("eve", 60).unwrap();
-    assert!(eta_s(&world, "t3").is_some());
+    assert_eq!(eta_s(&world, "t3"), Some(2.0));
 }
