@@ -270,6 +270,27 @@ fn a_result_that_is_no_runs_is_found() {
 }
 
 #[test]
+fn a_log_that_says_something_else_is_found() {
+    let line = |msg: &str, task: &str, attempt: u64| {
+        json!({"msg": msg, "task_id": task, "attempt": attempt, "agent_id": "anna",
+            "incarnation": 3})
+    };
+    let mut history = good();
+    history.heard(&line("task_assigned", "t1", 1));
+    history.heard(&line("task_completed", "t1", 1));
+    assert_eq!(violations(&history), Vec::<String>::new());
+    finds("lost: t9", |history| history.heard(&line("task_submitted", "t9", 0)));
+    finds("(0, \"ended_as\") was", |history| history.heard(&line("task_failed", "t1", 1)));
+    finds("(0, \"finished_by\") was", |history| history.heard(&line("task_completed", "t1", 2)));
+    finds("(1, \"agent_id\") was", |history| {
+        let mut other = line("task_assigned", "t1", 1);
+        other["agent_id"] = "bert".into();
+        history.heard(&other);
+    });
+    finds("attempt 2 is not there", |history| history.heard(&line("task_assigned", "t1", 2)));
+}
+
+#[test]
 fn an_agent_that_is_lost_or_comes_back_is_found() {
     let pool = |at, agents: &[&str]| {
         let agents = agents.iter().map(|agent| (*agent).to_owned()).collect();

@@ -237,19 +237,42 @@ pub(crate) struct History {
     pub(crate) spawned: Vec<Moved>,
     pub(crate) removed: Vec<Moved>,
     pub(crate) runs: Vec<Run>,
+    /// Tasks that the daemon's log told of.
+    pub(crate) logged: Vec<String>,
     /// From here on nothing was asked any more, every task has ended, and each was read.
     pub(crate) drained: u64,
 }
 
 impl History {
-    /// The ids that any answer named.
+    /// Takes in what a line of the log says of a task. It may have been written at any time.
+    pub(crate) fn heard(&mut self, line: &Value) {
+        let Some(task) = line["task_id"].as_str() else { return };
+        self.logged.push(task.to_owned());
+        let span = Span { begin: 0, end: u64::MAX };
+        let ended_as = line["msg"].as_str().and_then(|msg| msg.strip_prefix("task_"));
+        let mut sight = Sight::word(span, task, ended_as.filter(|status| is_terminal(status)));
+        if let Some(attempt) = line["attempt"].as_u64().filter(|_| line["msg"] == "task_assigned") {
+            sight = sight.and(attempt, "agent_id", line["agent_id"].clone()).and(
+                attempt,
+                "incarnation",
+                line["incarnation"].clone(),
+            );
+        }
+        if line["msg"] == "task_completed" {
+            sight = sight.and(TASK, "finished_by", line["attempt"].clone());
+        }
+        self.sights.push(sight);
+    }
+
+    /// The ids that any answer, or the log, named.
     pub(crate) fn tasks(&self) -> BTreeSet<&str> {
         let acknowledged = self.submits.iter().filter_map(|submit| match &submit.said {
             Said::Accepted(task) => Some(task.as_str()),
             Said::Refused | Said::Unknown => None,
         });
         let walked = self.walks.iter().flat_map(|walk| walk.ids.iter().map(String::as_str));
-        acknowledged.chain(walked).collect()
+        let logged = self.logged.iter().map(String::as_str);
+        acknowledged.chain(walked).chain(logged).collect()
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Site {
     pub(crate) line: std::sync::Arc<Line>,
     child: Option<Child>,
     lives: u32,
+    /// What the lives that were killed had said about tasks.
+    pub(crate) logged: Vec<Value>,
 }
 
 impl Site {
@@ -84,7 +86,14 @@ impl Site {
         let config = config.replace("RUNS_HERE", &runs);
         fs::write(place.join("daedalus.toml"), config).expect("the configuration can be written");
         let state = place.join("state");
-        Self { place, state, line: std::sync::Arc::default(), child: None, lives: 0 }
+        Self {
+            place,
+            state,
+            line: std::sync::Arc::default(),
+            child: None,
+            lives: 0,
+            logged: Vec::new(),
+        }
     }
 
     fn log_file(&self, life: u32) -> PathBuf {
@@ -191,6 +200,10 @@ impl Site {
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
         self.line.set(Address::Down);
+        // The last line may be cut.
+        let log = self.log();
+        let about_tasks = log.lines().filter(|line| line.contains("\"msg\":\"task_"));
+        self.logged.extend(about_tasks.filter_map(|line| serde_json::from_str(line).ok()));
     }
 
     /// Asks the daemon to end and waits for it.

@@ -88,6 +88,9 @@ pub(super) fn settle(site: &mut Site, world: &World) -> usize {
     let runs = work::runs_in(&site.place.join("runs"));
     let mut history = world.history();
     history.runs.extend(runs);
+    for line in std::mem::take(&mut site.logged) {
+        history.heard(&line);
+    }
     let found = violations(&history);
     assert!(found.is_empty(), "{} violations: {:#?}", found.len(), &found[..found.len().min(20)]);
     let (tasks, answers) = (history.tasks().len(), history.sights.len());

@@ -26,6 +26,7 @@ pub(crate) fn violations(history: &History) -> Vec<String> {
     check_submits(history, &last, &mut found);
     for (task, sights) in &mut sights {
         order::check_facts(task, sights, &mut found);
+        order::check_attempts(task, sights, last.get(task), &mut found);
         order::check_order(task, sights, &mut found);
     }
     runs::check_completed(&history.completed, &last, &mut found);

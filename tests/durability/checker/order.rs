@@ -1,6 +1,6 @@
 //! What answers say of one task, compared in the order of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -13,6 +13,23 @@ pub(super) fn check_facts(task: &str, sights: &[&Sight], found: &mut Vec<String>
         let before = known.entry(key).or_insert(value);
         if *before != value {
             found.push(format!("{task}: {key:?} was {before} and {value}"));
+        }
+    }
+}
+
+/// Every attempt that anybody heard of is there in the end.
+pub(super) fn check_attempts(
+    task: &str,
+    sights: &[&Sight],
+    last: Option<&&Sight>,
+    found: &mut Vec<String>,
+) {
+    let Some(last) = last else { return };
+    let numbers: BTreeSet<u64> =
+        sights.iter().flat_map(|sight| sight.facts.keys()).map(|(number, _)| *number).collect();
+    for number in numbers.into_iter().filter(|number| *number != TASK) {
+        if !last.facts.contains_key(&(number, "agent_id")) {
+            found.push(format!("{task}: attempt {number} is not there in the end"));
         }
     }
 }
