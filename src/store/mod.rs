@@ -21,7 +21,7 @@ pub use gauges::Gauges;
 pub use memory::{MemoryHistory, MemoryStore};
 pub use sqlite::{
     AgentKinds, AtStart, Backup, CheckReport, Progress, SqliteHistory, SqliteStore, TaskCounts,
-    backup, check,
+    backup, check, lock_path,
 };
 pub use writer::{Handed, Ledger, OnFailed, Writer, WriterOptions, WriterStart};
 

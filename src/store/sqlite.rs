@@ -12,6 +12,7 @@ mod history;
 mod lessons;
 mod load;
 mod open;
+mod place;
 mod rows;
 mod schema;
 mod write;
@@ -28,6 +29,8 @@ use crate::domain::{Change, Snapshot, StoreMetrics};
 pub use backup::{Backup, Progress, backup};
 pub use check::{AgentKinds, AtStart, CheckReport, TaskCounts, check};
 pub use history::SqliteHistory;
+pub use place::lock_path;
+use place::{directory, wal_path};
 
 /// The writing side of the file.
 #[derive(Debug)]
@@ -42,15 +45,25 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The path by which [`lock_path`] and [`SqliteStore::open`] must know the store at `path`:
+    /// without links, so that each spelling of it leads to the same.
+    ///
+    /// # Errors
+    /// It is no file, is one of several names, or is a link or in a folder that leads nowhere.
+    pub fn locate(path: &Path) -> Result<PathBuf, StoreError> {
+        place::locate_to_write(path)
+    }
+
     /// Opens the store at `path`, and makes it when there is none. The directory must be there.
     ///
     /// # Errors
     /// What keeps it from being used: it is no store, is damaged, was written by a newer version,
     /// or the file system refuses.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (connection, id) = open::writer(path)?;
+        let path = Self::locate(path)?;
+        let (connection, id) = open::writer(&path)?;
         Ok(Self {
-            path: path.to_owned(),
+            path,
             connection,
             id,
             scratch: write::Scratch::default(),
@@ -118,17 +131,6 @@ impl Store for SqliteStore {
 fn cannot(verb: &str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
     let what = format!("cannot {verb} the store {}", path.display());
     |cause| StoreError::new(what, cause)
-}
-
-/// Where the file is; the working directory for a bare name.
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-fn wal_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
 }
 
 /// How SQLite goes about each query, for the tests: its text and the steps.
