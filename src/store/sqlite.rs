@@ -13,6 +13,7 @@ mod lessons;
 mod load;
 mod open;
 mod place;
+mod probe;
 mod rows;
 mod schema;
 mod write;
@@ -20,7 +21,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
 use super::{Expired, History, Store, StoreError};
@@ -129,8 +130,29 @@ impl Store for SqliteStore {
 }
 
 fn cannot(verb: &str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
-    let what = format!("cannot {verb} the store {}", path.display());
-    |cause| StoreError::new(what, cause)
+    move |error| match error.sqlite_error_code() {
+        // Trying again, or another start, helps as little as it does at the start.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            open::damaged(path, "parts of it are missing or make no sense", Some(error))
+        }
+        _ => StoreError::new(format!("cannot {verb} the store {}", path.display()), once(error)),
+    }
+}
+
+/// The error without its sources, which its own text has in it.
+fn once(error: rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(code, Some(text)) => {
+            format!("{text} (SQLite error {})", code.extended_code)
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Reads what a start reads of every part of a large file, for the tests.
+#[cfg(test)]
+pub(super) fn read_ends(path: &Path) -> rusqlite::Result<()> {
+    probe::ends(&Connection::open(path)?)
 }
 
 /// How SQLite goes about each query, for the tests: its text and the steps.

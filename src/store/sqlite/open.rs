@@ -11,7 +11,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
 use super::place::{self, beside, wal_path};
+use super::probe;
 use super::schema::{self, MIGRATIONS, Owner, VERSION};
+use super::{cannot, once};
 use crate::store::StoreError;
 
 /// What the writer keeps of the file in memory, in KiB.
@@ -51,6 +53,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
     prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
     into_wal(&connection, path)?;
     schema::migrate(&mut connection, version, MIGRATIONS).map_err(failed)?;
+    probe::probe(&connection, path)?;
     let id = schema::store_id(&connection).map_err(failed)?;
     let id = id.ok_or_else(|| damaged(path, "its id is no UUID", None))?;
     connection.set_db_config(keep_log, false).map_err(failed)?;
@@ -160,21 +163,19 @@ fn into_wal(connection: &Connection, path: &Path) -> Result<(), StoreError> {
 
 /// Says what an error on the first reading of a file means.
 pub(super) fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            let what = format!("{} is not a daedalus store: {RESTORE}", path.display());
-            StoreError::new(what, error)
-        }
-        Some(ErrorCode::DatabaseCorrupt) => damaged(path, "parts of it are missing", Some(error)),
-        _ => super::cannot("open", path)(error),
+    if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+        let what = format!("{} is not a daedalus store: {RESTORE}", path.display());
+        return StoreError::new(what, once(error));
     }
+    cannot("open", path)(error)
 }
 
-fn damaged(path: &Path, how: &str, error: Option<rusqlite::Error>) -> StoreError {
+/// Says that the file is broken, and what to do.
+pub(super) fn damaged(path: &Path, how: &str, error: Option<rusqlite::Error>) -> StoreError {
     let place = path.display();
     let what = format!("the store {place} is damaged, {how}: {RESTORE}");
     match error {
-        Some(error) => StoreError::new(what, error),
+        Some(error) => StoreError::new(what, once(error)),
         None => StoreError::plain(what),
     }
 }
