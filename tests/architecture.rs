@@ -63,7 +63,7 @@ const ROOMS: [Room; 11] = [
             ("Addr<", "ask through a handle of src/actors"),
         ],
     },
-    Room { name: "cli", may_use: &["app", "config", "store", "worker"], banned: &[] },
+    Room { name: "cli", may_use: &["app", "config", "domain", "store", "worker"], banned: &[] },
     Room { name: "config", may_use: &["domain"], banned: &[] },
     Room { name: "logging", may_use: &["config"], banned: &[] },
     Room { name: "systemd", may_use: &[], banned: &[] },

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "this is test code, partly outside of any test function")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use daedalus::domain::{
@@ -35,11 +37,42 @@ impl Place {
 
     /// Runs the command for the daemon of this place.
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
         let state_dir = self.0.display().to_string();
         command.args(arguments).args(["--state-dir", &state_dir]);
         command.env("DAEDALUS_STORE__PATH", "daedalus.db").current_dir(&self.0);
-        command.output().unwrap()
+        command
+    }
+
+    /// The daemon of this place without agents, once it listens, and what it says.
+    fn serve(&self, store: &str) -> Result<Running, String> {
+        let mut command = self.command(&["serve", "--bind", "127.0.0.1:0"]);
+        command.env("DAEDALUS_STORE__PATH", store).env("DAEDALUS_POOL__AUTOSTART", "false");
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let running = Running(child);
+        let mut said = String::new();
+        for line in lines.map_while(Result::ok) {
+            if line.contains("\"listening\"") {
+                return Ok(running);
+            }
+            said += &line;
+        }
+        Err(said)
+    }
+}
+
+/// A daemon, killed when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
@@ -149,4 +182,38 @@ fn what_is_wrong_is_said_with_what_to_do() {
         assert!(said.contains("is damaged") && said.contains("restore a backup"), "{said}");
     }
     assert!(!place.0.join("copy.db").exists());
+}
+
+#[test]
+fn a_second_daemon_is_refused_however_the_store_is_called() {
+    let (place, other) = (Place::new(), Place::new());
+    // Before there is a store, and when there is one.
+    symlink(&place.0, other.0.join("folder")).unwrap();
+    let through_folder = other.0.join("folder/daedalus.db").display().to_string();
+    for _ in 0..2 {
+        let _first = place.serve("daedalus.db").unwrap();
+        let _ = fs::remove_file(other.0.join("link.db"));
+        symlink(place.file("daedalus.db"), other.0.join("link.db")).unwrap();
+        for spelling in ["link.db", &through_folder] {
+            let said = other.serve(spelling).err().expect("it is refused");
+            let sentence = format!("another daedalus uses the store {}", place.file("daedalus.db"));
+            assert!(said.contains(&sentence), "{spelling}: {said}");
+        }
+    }
+    let _alone = other.serve("link.db").unwrap();
+}
+
+#[test]
+fn what_cannot_be_a_store_is_refused_before_it_is_locked() {
+    let place = Place::new();
+    for (path, sentence) in [
+        ("/", "store.path must be"),
+        ("/etc", "/etc is a directory, and a store is a file"),
+        ("/dev/null", "/dev/null is a device, and a store is a file"),
+        ("none/store.db", "the folder "),
+    ] {
+        let said = place.serve(path).err().expect("it is refused");
+        assert!(said.contains(sentence), "{path}: {said}");
+        assert!(!Path::new(&format!("{path}.lock")).exists());
+    }
 }

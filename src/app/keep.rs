@@ -1,7 +1,6 @@
 //! The store at the start: opened, read, and rid of the processes that an earlier daemon left.
 
 use std::fs::File;
-use std::path::Path;
 use std::time::Duration;
 
 use slog::{Logger, info, warn};
@@ -11,21 +10,20 @@ use super::{AppError, lock};
 use crate::actors::Keep;
 use crate::config::Config;
 use crate::domain::{Snapshot, TaskStatus};
-use crate::store::{MemoryStore, SqliteStore, Store};
+use crate::store::{self, MemoryStore, SqliteStore, Store};
 use crate::worker::leftovers::{self, LeftBehind};
 
 /// How long what an earlier daemon left may take to end. Then the pool starts all the same.
 const LEFT_OVER_ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Opens the store that the configuration names, or makes it, and keeps every other daemon out for
-/// as long as the lock lives: two state directories may name one store.
+/// as long as the lock lives: two state directories may name one store, each in its own way.
 pub(super) fn open(config: &Config) -> Result<(Box<dyn Store>, Option<File>), AppError> {
     let Some(path) = config.store_path() else {
         return Ok((Box::new(MemoryStore::new()), None));
     };
-    let mut lock_path = path.clone().into_os_string();
-    lock_path.push(".lock");
-    let lock = lock::take(Path::new(&lock_path))
+    let path = SqliteStore::locate(&path)?;
+    let lock = lock::take(&store::lock_path(&path))
         .map_err(|cause| AppError::StoreLock { path: path.clone(), cause })?;
     let lock = lock.ok_or_else(|| AppError::StoreInUse(path.clone()))?;
     Ok((Box::new(SqliteStore::open(&path)?), Some(lock)))

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::app::{self, AppError};
 use crate::config::{self, Config, Sources};
+use crate::domain::Chain;
 
 /// A part of the daemon panicked (EX_SOFTWARE).
 const EXIT_CRASHED: u8 = 70;
@@ -104,12 +105,6 @@ pub(super) fn show_config(arguments: Arguments) -> ExitCode {
 /// Says what went wrong and why, on one line.
 #[expect(clippy::print_stderr, reason = "the last word of the program, when no log is left")]
 pub(super) fn complain(error: &dyn Error, code: u8) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    eprintln!("daedalus: {text}");
+    eprintln!("daedalus: {}", Chain(error));
     ExitCode::from(code)
 }

@@ -4,6 +4,7 @@ mod affinity;
 mod agent;
 mod attempt;
 mod canonical;
+mod chain;
 mod change;
 mod cut;
 mod decision;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
 pub use attempt::{AttemptEnded, AttemptRecord, Failure, Outcome};
+pub use chain::Chain;
 pub use change::{AgentRecord, Change, Launcher, Lesson, Snapshot};
 pub use cut::cut;
 pub use decision::{Candidate, Decision, Preference, Rule};

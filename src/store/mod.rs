@@ -14,14 +14,14 @@ use std::fmt::Debug;
 use uuid::Uuid;
 
 use crate::domain::{
-    Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
+    Chain, Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
 };
 
 pub use gauges::Gauges;
 pub use memory::{MemoryHistory, MemoryStore};
 pub use sqlite::{
     AgentKinds, AtStart, Backup, CheckReport, Progress, SqliteHistory, SqliteStore, TaskCounts,
-    backup, check,
+    backup, check, lock_path,
 };
 pub use writer::{Handed, Ledger, OnFailed, Writer, WriterOptions, WriterStart};
 
@@ -144,12 +144,6 @@ impl StoreError {
     /// The error and its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        Chain(self).to_string()
     }
 }

@@ -12,6 +12,8 @@ mod history;
 mod lessons;
 mod load;
 mod open;
+mod place;
+mod probe;
 mod rows;
 mod schema;
 mod write;
@@ -19,7 +21,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
 use super::{Expired, History, Store, StoreError};
@@ -28,6 +30,8 @@ use crate::domain::{Change, Snapshot, StoreMetrics};
 pub use backup::{Backup, Progress, backup};
 pub use check::{AgentKinds, AtStart, CheckReport, TaskCounts, check};
 pub use history::SqliteHistory;
+pub use place::lock_path;
+use place::{directory, wal_path};
 
 /// The writing side of the file.
 #[derive(Debug)]
@@ -42,15 +46,25 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The path by which [`lock_path`] and [`SqliteStore::open`] must know the store at `path`:
+    /// without links, so that each spelling of it leads to the same.
+    ///
+    /// # Errors
+    /// It is no file, is one of several names, or is a link or in a folder that leads nowhere.
+    pub fn locate(path: &Path) -> Result<PathBuf, StoreError> {
+        place::locate_to_write(path)
+    }
+
     /// Opens the store at `path`, and makes it when there is none. The directory must be there.
     ///
     /// # Errors
     /// What keeps it from being used: it is no store, is damaged, was written by a newer version,
     /// or the file system refuses.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (connection, id) = open::writer(path)?;
+        let path = Self::locate(path)?;
+        let (connection, id) = open::writer(&path)?;
         Ok(Self {
-            path: path.to_owned(),
+            path,
             connection,
             id,
             scratch: write::Scratch::default(),
@@ -117,19 +131,29 @@ impl Store for SqliteStore {
 }
 
 fn cannot(verb: &str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
-    let what = format!("cannot {verb} the store {}", path.display());
-    |cause| StoreError::new(what, cause)
+    move |error| match error.sqlite_error_code() {
+        // Trying again, or another start, helps as little as it does at the start.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            open::damaged(path, "parts of it are missing or make no sense", Some(error))
+        }
+        _ => StoreError::new(format!("cannot {verb} the store {}", path.display()), once(error)),
+    }
 }
 
-/// Where the file is; the working directory for a bare name.
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+/// The error without its sources, which its own text has in it.
+fn once(error: rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(code, Some(text)) => {
+            format!("{text} (SQLite error {})", code.extended_code)
+        }
+        other => other.to_string(),
+    }
 }
 
-fn wal_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
+/// Reads what a start reads of every part of a large file, for the tests.
+#[cfg(test)]
+pub(super) fn read_ends(path: &Path) -> rusqlite::Result<()> {
+    probe::ends(&Connection::open(path)?)
 }
 
 /// How SQLite goes about each query, for the tests: its text and the steps.

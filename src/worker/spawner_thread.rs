@@ -1,7 +1,6 @@
 //! What the spawner's thread does: orders, ended launchers, deadlines, and nothing that waits.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -20,7 +19,7 @@ use super::spawner::{
 };
 use super::workdir::Janitor;
 use super::{environment, exit, sweep, workdir};
-use crate::domain::{AgentId, Exit, Incarnation};
+use crate::domain::{AgentId, Chain, Exit, Incarnation};
 
 /// How long a launcher has to obey SIGTERM. It can be late when its own worker stopped it, or when
 /// the tree is large; then its work is done from here.
@@ -185,7 +184,7 @@ impl SpawnerThread {
             }
             Err(refusal) => refusal,
         };
-        let why = with_causes(&refusal);
+        let why = Chain(&refusal).to_string();
         warn!(self.log, "worker_not_started"; "agent_id" => %key.0,
             "incarnation" => key.1.get(), "error" => &why);
         let exit = Exit::NotStarted(why);
@@ -378,14 +377,4 @@ impl Launcher {
 #[expect(clippy::disallowed_methods, reason = "times the death of processes, decides nothing else")]
 pub(super) fn now() -> Instant {
     Instant::now()
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

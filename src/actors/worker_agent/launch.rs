@@ -9,8 +9,9 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use super::frames::{Frame, NoMoreFrames};
 use super::{Phase, WorkerAgent, current};
 use crate::actors::messages::{Launch, TreeGone, TreeStuck};
+use crate::domain::Chain;
 use crate::worker::frames::{FrameReader, FrameWriter, drain_stderr};
-use crate::worker::spawner::{LaunchError, LaunchSpec, Launched, OnNews, TreeNews};
+use crate::worker::spawner::{LaunchSpec, Launched, OnNews, TreeNews};
 
 /// From the spawner: nothing is left of the process tree.
 #[derive(Message)]
@@ -72,7 +73,7 @@ impl Handler<Launch> for WorkerAgent {
                     agent.fail("not_started", format!("its pipes cannot be used: {error}"), ctx);
                 }
             }
-            Ok(Err(error)) => agent.fail("not_started", chain(&error), ctx),
+            Ok(Err(error)) => agent.fail("not_started", Chain(&error).to_string(), ctx),
             Err(_no_spawner) => agent.fail("not_started", "the spawner is gone", ctx),
         });
         ctx.spawn(take);
@@ -114,14 +115,4 @@ async fn log_stderr(stderr: Receiver, log: Arc<Mutex<Logger>>) {
         info!(current(&log), "worker_stderr"; "line" => line);
     })
     .await;
-}
-
-fn chain(error: &LaunchError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{cannot, directory, open};
+use super::place::{self, directory};
+use super::{cannot, open};
 use crate::store::StoreError;
 
 /// How often somebody is told how far a backup has come.
@@ -129,8 +130,7 @@ impl Partial {
     fn finish(self, to: &Path) -> io::Result<u64> {
         let file = File::open(&self.path)?;
         file.sync_all()?;
-        fs::rename(&self.path, to)?;
-        File::open(directory(to))?.sync_all()?;
+        place::name(&self.path, to)?;
         Ok(file.metadata()?.len())
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use super::rows::{self, COLUMNS, TEXTS, Unreadable};
-use super::{agents, cannot, lessons, schema};
+use super::{agents, cannot, lessons, once, schema};
 use crate::domain::{Lesson, Snapshot};
 use crate::store::StoreError;
 
@@ -102,6 +102,9 @@ pub(super) fn unreadable(path: &Path, what: &str, row: &Row<'_>, cause: Unreadab
             "{what} {name} in the store {place} cannot be read: `daedalus check {place}` says \
              more; restore a backup"
         ),
-        cause: Some(cause),
+        cause: Some(match cause.downcast::<rusqlite::Error>() {
+            Ok(error) => once(*error).into(),
+            Err(other) => other,
+        }),
     }
 }

@@ -1,17 +1,19 @@
 //! From a path to a connection, and in words why there is none.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
+use super::place::{self, beside, wal_path};
+use super::probe;
 use super::schema::{self, MIGRATIONS, Owner, VERSION};
-use super::{directory, wal_path};
+use super::{cannot, once};
 use crate::store::StoreError;
 
 /// What the writer keeps of the file in memory, in KiB.
@@ -32,7 +34,7 @@ const STATEMENTS: usize = 32;
 const RESTORE: &str = "restore a backup (`daedalus check FILE` says whether one is sound), or move \
      the file away to begin with an empty store";
 
-/// Opens the file for the one writer, and makes or updates it as needed.
+/// Opens the file, located before, for the one writer, and makes or updates it as needed.
 pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
     let is_there = path.try_exists().map_err(not_created(path))?;
     if !is_there {
@@ -51,22 +53,24 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
     prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
     into_wal(&connection, path)?;
     schema::migrate(&mut connection, version, MIGRATIONS).map_err(failed)?;
+    probe::probe(&connection, path)?;
     let id = schema::store_id(&connection).map_err(failed)?;
     let id = id.ok_or_else(|| damaged(path, "its id is no UUID", None))?;
     connection.set_db_config(keep_log, false).map_err(failed)?;
     Ok((connection, id))
 }
 
-/// Opens the file for reading alone. It must be there and of the present version.
+/// Opens the file, wherever the path leads, for reading alone. It must be there and of the present version.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error| explain(path, error);
     // SQLite does not say that there is no file. Opening it here to find out would cost this process
     // its locks on the file: they go with the first descriptor that is closed.
-    fs::metadata(path).map_err(|error| {
+    let real = place::locate(path)?;
+    fs::metadata(&real).map_err(|error| {
         StoreError::new(format!("cannot open the store {}", path.display()), error)
     })?;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let connection = Connection::open_with_flags(real, flags).map_err(failed)?;
     known_version(&connection, path)?;
     prepare(&connection, READER_CACHE_KIB).map_err(failed)?;
     Ok(connection)
@@ -90,8 +94,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
     into_wal(&connection, path)?;
     schema::migrate(&mut connection, 0, MIGRATIONS).map_err(failed)?;
     connection.close().map_err(|(_, error)| failed(error))?;
-    let named = fs::rename(new, path).and_then(|()| File::open(directory(path))?.sync_all());
-    named.map_err(not_created(path))
+    place::name(&new, path).map_err(not_created(path))
 }
 
 fn not_created(path: &Path) -> impl Fn(io::Error) -> StoreError {
@@ -110,13 +113,6 @@ fn refuse_lonely_wal(path: &Path) -> Result<(), StoreError> {
         path.display(),
         wal.display()
     )))
-}
-
-/// The path with something behind its name.
-fn beside(path: &Path, behind: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(behind);
-    name.into()
 }
 
 /// The version of the file: 0 while it is empty. Nothing is written before it is known.
@@ -167,21 +163,19 @@ fn into_wal(connection: &Connection, path: &Path) -> Result<(), StoreError> {
 
 /// Says what an error on the first reading of a file means.
 pub(super) fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            let what = format!("{} is not a daedalus store: {RESTORE}", path.display());
-            StoreError::new(what, error)
-        }
-        Some(ErrorCode::DatabaseCorrupt) => damaged(path, "parts of it are missing", Some(error)),
-        _ => super::cannot("open", path)(error),
+    if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+        let what = format!("{} is not a daedalus store: {RESTORE}", path.display());
+        return StoreError::new(what, once(error));
     }
+    cannot("open", path)(error)
 }
 
-fn damaged(path: &Path, how: &str, error: Option<rusqlite::Error>) -> StoreError {
+/// Says that the file is broken, and what to do.
+pub(super) fn damaged(path: &Path, how: &str, error: Option<rusqlite::Error>) -> StoreError {
     let place = path.display();
     let what = format!("the store {place} is damaged, {how}: {RESTORE}");
     match error {
-        Some(error) => StoreError::new(what, error),
+        Some(error) => StoreError::new(what, once(error)),
         None => StoreError::plain(what),
     }
 }

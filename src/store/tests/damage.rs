@@ -1,13 +1,14 @@
 //! A file that is none of ours, or is broken, and every sentence about it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-use super::sample::{ended, new, pending, running};
+use super::sample::{ended, new, payload, pending, running};
 use super::{Place, bytes};
 use crate::domain::TaskStatus;
+use crate::store::sqlite::read_ends;
 use crate::store::{SqliteStore, Store};
 
 /// What is said when the store of this place cannot be opened.
@@ -95,7 +96,7 @@ fn a_file_of_something_else_is_refused_and_left_alone() {
     fs::write(place.file(), &text).unwrap();
     let said = refusal(&place);
     assert!(said.contains("daedalus.db is not a daedalus store: restore a backup"), "{said}");
-    assert!(said.contains("file is not a database"), "the cause is kept: {said}");
+    assert!(said.ends_with("empty store: file is not a database (SQLite error 26)"), "{said}");
     assert_eq!(fs::read_to_string(place.file()).unwrap(), text);
 }
 
@@ -138,11 +139,81 @@ fn a_truncated_file_is_refused() {
         let file = fs::OpenOptions::new().write(true).open(place.file()).unwrap();
         file.set_len(kept).unwrap();
         let said = refusal(&place);
-        let sentence = said.contains("is damaged, parts of it are missing")
+        let sentence = said.contains("is damaged, parts of it are missing or make no sense: ")
             && said.contains("restore a backup")
             && said.contains("daedalus check");
         assert!(sentence, "{kept} of {length} bytes: {said}");
     }
+}
+
+/// The tables and indexes with the number of the page that each begins on.
+fn roots(place: &Place) -> Vec<(String, u64)> {
+    let connection = Connection::open(place.file()).unwrap();
+    let mut roots = connection.prepare("SELECT name, rootpage FROM sqlite_schema").unwrap();
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    roots.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+fn overwrite(place: &Place, page: u64) {
+    let file = fs::OpenOptions::new().write(true).open(place.file()).unwrap();
+    file.write_all_at(&[0x5A; 4_096], (page - 1) * 4_096).unwrap();
+}
+
+fn says_what_to_do(said: &str) {
+    let sentence = said.contains("daedalus.db is damaged, ")
+        && said.contains("restore a backup (`daedalus check FILE` says whether one is sound)");
+    assert!(sentence, "{said}");
+}
+
+#[test]
+fn damage_anywhere_in_a_small_file_stops_the_start() {
+    let place = filled();
+    let whole = fs::read(place.file()).unwrap();
+    let mut pages: Vec<u64> = roots(&place).into_iter().map(|(_, page)| page).collect();
+    assert_eq!(pages.len(), 10);
+    let last = whole.len() as u64 / 4_096;
+    pages.extend([last / 3, last / 2, last]);
+    for page in pages {
+        overwrite(&place, page);
+        let damaged = fs::read(place.file()).unwrap();
+        says_what_to_do(&refusal(&place));
+        assert_eq!(fs::read(place.file()).unwrap(), damaged, "page {page}: it is left alone");
+        fs::write(place.file(), &whole).unwrap();
+    }
+    place.open();
+}
+
+#[test]
+fn damage_at_the_ends_of_each_part_of_a_large_file_is_found() {
+    let place = filled();
+    let mut task = pending(3_000);
+    task.spec.payload = payload(10_000);
+    place.open().commit(vec![new(task)]).unwrap();
+    let whole = fs::read(place.file()).unwrap();
+    assert!(read_ends(&place.file()).is_ok());
+    // The others are read whole, and before that.
+    let read_whole = ["meta", "agents", "lesson_log", "lessons"];
+    for (name, page) in roots(&place) {
+        if read_whole.iter().all(|part| *part != name) {
+            overwrite(&place, page);
+            let error = read_ends(&place.file()).unwrap_err();
+            assert!(error.to_string().contains("malformed"), "{name}: {error}");
+            fs::write(place.file(), &whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn damage_that_only_a_commit_meets_is_called_so() {
+    let place = filled();
+    let mut store = place.open();
+    store.load().unwrap();
+    let (_, page) =
+        roots(&place).into_iter().find(|(name, _)| name == "sqlite_autoindex_tasks_1").unwrap();
+    overwrite(&place, page);
+    let said = store.commit(vec![new(pending(3_000))]).unwrap_err().chain();
+    says_what_to_do(&said);
+    assert!(said.ends_with(": database disk image is malformed (SQLite error 11)"), "{said}");
 }
 
 #[test]
@@ -174,9 +245,6 @@ fn a_place_that_cannot_be_written_is_named() {
     let said = SqliteStore::open("/proc/daedalus.db".as_ref()).unwrap_err().chain();
     assert!(said.contains("cannot create the store /proc/daedalus.db: "), "{said}");
     let said = SqliteStore::open("/nowhere/daedalus.db".as_ref()).unwrap_err().chain();
-    assert!(said.contains("cannot create the store /nowhere/daedalus.db: No such"), "{said}");
-    let place = Place::new();
-    fs::create_dir(place.file()).unwrap();
-    let said = refusal(&place);
-    assert!(said.contains("cannot open the store"), "{said}");
+    let sentence = "the folder /nowhere of the store /nowhere/daedalus.db does not exist: make it";
+    assert!(said.contains(sentence), "{said}");
 }
