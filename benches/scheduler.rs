@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a bench reports to its terminal")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 mod machine;
 
