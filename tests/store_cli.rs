@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -216,4 +217,42 @@ fn what_cannot_be_a_store_is_refused_before_it_is_locked() {
         assert!(said.contains(sentence), "{path}: {said}");
         assert!(!Path::new(&format!("{path}.lock")).exists());
     }
+}
+
+/// The names in a place that begin with this.
+fn names(place: &Place, begin: &str) -> Vec<String> {
+    let entries = fs::read_dir(&place.0).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(begin)).collect()
+}
+
+#[test]
+fn what_a_killed_backup_left_is_taken_over() {
+    let place = Place::new();
+    let mut store = store(&place);
+    for batch in 1..=8 {
+        let text = format!("\"{}\"", "x".repeat(1 << 20));
+        let large = (0..8).map(|n| {
+            let mut change = pending(batch * 10 + n);
+            if let Change::Task { task, .. } = &mut change {
+                task.spec.payload = Json::new(RawValue::from_string(text.clone()).unwrap());
+            }
+            change
+        });
+        store.commit(large.collect()).unwrap();
+    }
+    let mut backup = place.command(&["backup", "copy.db"]).spawn().unwrap();
+    let partial = place.0.join(".copy.db.partial");
+    while fs::metadata(&partial).map_or(0, |file| file.len()) == 0 {
+        assert!(backup.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::yield_now();
+    }
+    backup.kill().unwrap();
+    assert_eq!(backup.wait().unwrap().signal(), Some(9));
+    assert!(partial.exists() && !place.0.join("copy.db").exists());
+    let again = place.run(&["backup", "copy.db"]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert!(text(&again.stdout).starts_with("copy.db: 67 tasks, 64."), "{}", text(&again.stdout));
+    assert_eq!(names(&place, ".copy.db"), Vec::<String>::new());
+    assert!(place.run(&["check", "copy.db"]).status.success());
 }

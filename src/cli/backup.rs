@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::bytes::Bytes;
 use super::serve::{StoreArguments, complain};
 use crate::store::{self, Progress};
 
@@ -24,8 +25,8 @@ pub(super) fn run(Arguments { to, store }: Arguments) -> ExitCode {
     };
     match store::backup(&from, &to, tell) {
         Ok(backup) => {
-            let (to, megabytes) = (to.display(), megabytes(backup.bytes));
-            println!("{to}: {} tasks, {megabytes:.1} MB, of {}", backup.tasks, from.display());
+            let (to, size) = (to.display(), Bytes(backup.bytes));
+            println!("{to}: {} tasks, {size}, of {}", backup.tasks, from.display());
             ExitCode::SUCCESS
         }
         Err(error) => complain(&error, 1),
@@ -34,9 +35,5 @@ pub(super) fn run(Arguments { to, store }: Arguments) -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "somebody may be waiting at a terminal")]
 fn tell(Progress { written, expected }: Progress) {
-    eprintln!("daedalus: {:.0} of about {:.0} MB", megabytes(written), megabytes(expected));
-}
-
-pub(super) fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
+    eprintln!("daedalus: {} of about {}", Bytes(written), Bytes(expected));
 }

@@ -3,13 +3,21 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::backup::megabytes;
+use super::bytes::Bytes;
 use super::serve::{StoreArguments, complain};
 use crate::store::{self, CheckReport};
 
-/// What can be done about a store that is not sound.
+/// What can be done about the store of the daemon when it is broken.
 const ADVICE: &str = "what to do: stop the daemon, keep this file (and the ones beside it that end \
      in -wal and -shm), put a backup in its place, check that, and start the daemon";
+/// The same about any other file.
+const ADVICE_ON_COPY: &str = "what to do: when this is a backup, take another one that is sound; when \
+     it is the store of a daemon, stop that, keep this file (and the ones beside it that end in -wal \
+     and -shm), put a backup in its place, check that, and start the daemon";
+/// What can be done when the file could not be read.
+const TRY_AGAIN: &str = "this says nothing about the file itself: help that, and check again";
+
+const NOT_READABLE: &str = "not readable";
 
 /// The arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +34,7 @@ pub(super) struct Arguments {
 
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub(super) fn run(Arguments { file, json, store }: Arguments) -> ExitCode {
+    let advice = if file.is_some() { ADVICE_ON_COPY } else { ADVICE };
     let path = match file.map_or_else(|| store.path(), Ok) {
         Ok(path) => path,
         Err(code) => return code,
@@ -46,33 +55,42 @@ pub(super) fn run(Arguments { file, json, store }: Arguments) -> ExitCode {
             Err(error) => return complain(&error, 1),
         }
     } else {
-        println!("{}", for_people(&report));
+        println!("{}", for_people(&report, advice));
     }
     if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn for_people(report: &CheckReport) -> String {
-    let CheckReport { tasks, agents, at_start, .. } = report;
+fn for_people(report: &CheckReport, advice: &str) -> String {
     let id = report.store_id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
-    let target = report.target.map_or_else(|| "not said".to_owned(), |target| target.to_string());
+    let target = shown(report.target, |target| {
+        target.map_or_else(|| "not said".to_owned(), |target| target.to_string())
+    });
+    let tasks = shown(report.tasks, |tasks| {
+        format!(
+            "{} pending, {} in progress, {} completed, {} failed, {} cancelled",
+            tasks.pending, tasks.in_progress, tasks.completed, tasks.failed, tasks.cancelled
+        )
+    });
+    let agents = shown(report.agents, |agents| {
+        format!("{} process, {} external", agents.process, agents.external)
+    });
+    let unknown = || format!("what a start does with the tasks in progress: {NOT_READABLE}");
+    let at_start = report.at_start.as_ref().map_or_else(unknown, |at_start| {
+        format!(
+            "a start requeues {} of the tasks in progress; {} go on with their external agents",
+            at_start.requeued.len(),
+            at_start.going_on.len()
+        )
+    });
     let mut text = format!(
-        "store {id}, {}, {:.1} MB, version {} (this program knows versions up to {})\n\
-         tasks: {} pending, {} in progress, {} completed, {} failed, {} cancelled\n\
-         agents: {} process, {} external; how many should live: {target}\n\
-         a start requeues {} of the tasks in progress; {} go on with their external agents\n",
+        "store {id}, {}, {}, version {} (this program knows versions up to {})\n\
+         tasks: {tasks}\n\
+         agents: {agents}; how many should live: {target}\n\
+         {at_start}\n",
         report.path.display(),
-        megabytes(report.bytes),
+        Bytes(report.bytes),
         report.version,
         report.known_version,
-        tasks.pending,
-        tasks.in_progress,
-        tasks.completed,
-        tasks.failed,
-        tasks.cancelled,
-        agents.process,
-        agents.external,
-        at_start.requeued.len(),
-        at_start.going_on.len(),
     );
     if report.sound {
         text.push_str("sound");
@@ -81,6 +99,10 @@ fn for_people(report: &CheckReport) -> String {
     for problem in &report.problems {
         text.push_str(&format!("wrong: {problem}\n"));
     }
-    text.push_str(ADVICE);
+    text.push_str(if report.damaged { advice } else { TRY_AGAIN });
     text
+}
+
+fn shown<T>(part: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    part.map_or_else(|| NOT_READABLE.to_owned(), show)
 }

@@ -1,6 +1,7 @@
 //! Arguments and exit codes.
 
 mod backup;
+mod bytes;
 mod check;
 mod launch;
 mod serve;

@@ -144,7 +144,8 @@ fn store(
         path: reader.text(
             "store.path",
             "\":memory:\" or a file, relative to the state directory, that is neither \"lock\" \
-             nor in \"agents\" there, without \"..\"",
+             nor in \"agents\" there, without \"..\", whose name does not end in \".lock\", \
+             \".new\", \"-wal\" or \"-shm\"",
             path,
             default.path,
         )?,
@@ -158,6 +159,9 @@ fn store(
     })
 }
 
+/// How the names end of what is beside a store and belongs to it.
+const BESIDE_A_STORE: [&str; 4] = [".lock", ".new", "-wal", "-shm"];
+
 /// A file of its own. Anything else that begins with ":" is a ":memory:" with a slip in it, and the
 /// daemon empties its "agents" at every start.
 fn is_store_path(text: &str, state_dir: &Path) -> bool {
@@ -165,7 +169,9 @@ fn is_store_path(text: &str, state_dir: &Path) -> bool {
     let is_taken = file == state_dir.join("lock") || file.starts_with(state_dir.join("agents"));
     let is_dir = text.is_empty() || text.ends_with('/') || state_dir.starts_with(&file);
     let is_plain = !text.contains('\0') && Path::new(text).components().all(is_down);
-    text == StoreConfig::MEMORY || (is_plain && !is_dir && !is_taken && !text.starts_with(':'))
+    let is_beside = BESIDE_A_STORE.iter().any(|end| text.ends_with(end));
+    let is_own = !is_dir && !is_taken && !is_beside && !text.starts_with(':');
+    text == StoreConfig::MEMORY || (is_plain && is_own)
 }
 
 const fn is_down(component: Component<'_>) -> bool {

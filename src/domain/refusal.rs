@@ -33,7 +33,7 @@ pub enum Refusal {
     PoolClosing,
     /// The file system of the store is nearly full.
     #[error(
-        "less than {min_free_mb} MB are free where the store is, which is store.min_free_mb; make \
+        "less than {min_free_mb} MiB are free where the store is, which is store.min_free_mb; make \
          room and try again"
     )]
     StoreFull {

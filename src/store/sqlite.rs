@@ -12,6 +12,7 @@ mod history;
 mod lessons;
 mod load;
 mod open;
+mod partial;
 mod place;
 mod probe;
 mod rows;
@@ -142,12 +143,10 @@ fn cannot(verb: &str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError
 
 /// The error without its sources, which its own text has in it.
 fn once(error: rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(code, Some(text)) => {
-            format!("{text} (SQLite error {})", code.extended_code)
-        }
-        other => other.to_string(),
+    if let rusqlite::Error::SqliteFailure(code, Some(text)) = &error {
+        return format!("{text} (SQLite error {})", code.extended_code);
     }
+    error.to_string()
 }
 
 /// Reads what a start reads of every part of a large file, for the tests.

@@ -108,6 +108,10 @@ fn the_store_gets_a_file_that_nothing_else_uses() {
         "a/",
         ":memory",
         "a\0b",
+        "daedalus.db.lock",
+        "/srv/daedalus.db.new",
+        "daedalus.db-wal",
+        "daedalus.db-shm",
     ] {
         let bad = toml::Value::from(bad);
         let refusal = refusal(&format!("store.path = {bad}"), &env);
@@ -116,7 +120,7 @@ fn the_store_gets_a_file_that_nothing_else_uses() {
             format!(
                 "test.toml:1: store.path must be \":memory:\" or a file, relative to the state \
                  directory, that is neither \"lock\" nor in \"agents\" there, without \"..\", \
-                 found {bad}"
+                 whose name does not end in \".lock\", \".new\", \"-wal\" or \"-shm\", found {bad}"
             )
         );
     }

@@ -1,18 +1,17 @@
 //! A copy of the store, taken while the daemon writes it.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
+use uuid::Uuid;
 
-use super::place::{self, directory};
-use super::{cannot, open};
+use super::partial::Partial;
+use super::{cannot, once, open, schema};
 use crate::store::StoreError;
 
 /// How often somebody is told how far a backup has come.
@@ -70,11 +69,17 @@ pub fn backup(
     let failed = format!("cannot back up {} to {}", from.display(), to.display());
     let tasks = match copied {
         Some(Ok(tasks)) => tasks,
-        Some(Err(cause)) => return Err(StoreError::new(failed, cause)),
+        // Damage is that of the source; all else may be about either of them.
+        Some(Err(cause)) if cause.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            return Err(cannot("back up", from)(cause));
+        }
+        Some(Err(cause)) => return Err(StoreError::new(failed, once(cause))),
         None => return Err(StoreError::plain(failed)),
     };
-    refuse_existing(to)?;
-    let bytes = partial.finish(to).map_err(|cause| StoreError::new(failed, cause))?;
+    let bytes = partial.finish(to).map_err(|cause| {
+        let came_meanwhile = cause.kind() == ErrorKind::AlreadyExists;
+        if came_meanwhile { is_there(to) } else { StoreError::new(failed, cause) }
+    })?;
     Ok(Backup { bytes, tasks })
 }
 
@@ -82,8 +87,11 @@ fn refuse_existing(to: &Path) -> Result<(), StoreError> {
     if fs::symlink_metadata(to).is_err() {
         return Ok(());
     }
-    let what = format!("{} is there already: name a file that is not", to.display());
-    Err(StoreError::plain(what))
+    Err(is_there(to))
+}
+
+fn is_there(to: &Path) -> StoreError {
+    StoreError::plain(format!("{} is there already: name a file that is not", to.display()))
 }
 
 /// What is in use of the file: about what a copy of it takes.
@@ -93,51 +101,14 @@ fn used_bytes(source: &Connection) -> rusqlite::Result<u64> {
     Ok(pages * number("page_size")?)
 }
 
-/// Copies all of it, and counts the tasks of the copy.
+/// Copies all of it, makes the copy a store of its own, and counts its tasks.
 fn copy(source: &Connection, partial: &Partial) -> rusqlite::Result<u64> {
-    let name =
-        partial.path.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(partial.path.clone()))?;
+    let path = partial.path();
+    let name = path.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(path.to_owned()))?;
     source.execute("VACUUM INTO ?1", [name])?;
-    let copy = Connection::open(&partial.path)?;
+    let copy = Connection::open(path)?;
+    // With the id of the original, a daemon that is started on the copy would take the workers of
+    // the original's daemon for left over, and kill them.
+    schema::write_store_id(&copy, Uuid::new_v4())?;
     copy.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0))
-}
-
-/// The file beside the one that is wanted; removed unless it was finished.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    /// An empty file, which SQLite takes as none, that only its owner reads.
-    fn create(to: &Path) -> Result<Self, StoreError> {
-        let mut name = OsString::from(".");
-        name.push(to.file_name().unwrap_or_default());
-        name.push(format!(".{}.partial", std::process::id()));
-        let path = directory(to).join(name);
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(_) => Ok(Self { path }),
-            Err(error) => {
-                Err(StoreError::new(format!("cannot write to {}", directory(to).display()), error))
-            }
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |file| file.len())
-    }
-
-    /// Brings it to the disk, and then to its name.
-    fn finish(self, to: &Path) -> io::Result<u64> {
-        let file = File::open(&self.path)?;
-        file.sync_all()?;
-        place::name(&self.path, to)?;
-        Ok(file.metadata()?.len())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // It has another name when it was finished.
-        drop(fs::remove_file(&self.path));
-    }
 }

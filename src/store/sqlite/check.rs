@@ -3,19 +3,19 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, ErrorCode, Row};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::rows::{self, Unreadable};
-use super::{agents, cannot, lessons, load, open, schema};
-use crate::domain::{AgentId, AgentKind, Task, TaskId, TaskState, TaskStatus};
+use super::{agents, cannot, lessons, load, once, open, schema};
+use crate::domain::{AgentId, AgentKind, TaskId, TaskState, TaskStatus};
 use crate::store::StoreError;
 
 /// How many things are said to be wrong at most; one broken page brings many.
 const PROBLEMS_TOLD: usize = 20;
 
-/// What a check found.
+/// What a check found. `None` is what could not be read, and why is among the problems.
 #[derive(Debug, Serialize)]
 pub struct CheckReport {
     /// The file.
@@ -24,6 +24,9 @@ pub struct CheckReport {
     pub sound: bool,
     /// What is wrong, as sentences.
     pub problems: Vec<String>,
+    /// Whether the file is broken, and not only out of reach for the moment.
+    #[serde(skip)]
+    pub damaged: bool,
     /// The version of the file.
     pub version: usize,
     /// The newest version that this program knows.
@@ -33,13 +36,13 @@ pub struct CheckReport {
     /// The size of the file, without what is in the write-ahead log alone.
     pub bytes: u64,
     /// How many tasks there are of each status.
-    pub tasks: TaskCounts,
+    pub tasks: Option<TaskCounts>,
     /// How many agents there are of each kind.
-    pub agents: AgentKinds,
-    /// How many agents should live; `None`: nobody said so yet.
-    pub target: Option<u64>,
+    pub agents: Option<AgentKinds>,
+    /// How many agents should live; `None` within: nobody said so yet.
+    pub target: Option<Option<u64>>,
     /// What a start would do with the tasks that are with an agent.
-    pub at_start: AtStart,
+    pub at_start: Option<AtStart>,
 }
 
 /// Tasks by status.
@@ -100,36 +103,81 @@ pub fn check(path: &Path) -> Result<CheckReport, StoreError> {
         path: path.to_owned(),
         sound: true,
         problems: Vec::new(),
+        damaged: false,
         version: 0,
         known_version: schema::VERSION,
         store_id: None,
         bytes: std::fs::metadata(path).map_or(0, |file| file.len()),
-        tasks: TaskCounts::default(),
-        agents: AgentKinds::default(),
+        tasks: None,
+        agents: None,
         target: None,
-        at_start: AtStart::default(),
+        at_start: None,
     };
-    if let Err(error) = report.look(&moment) {
-        report.problem(error);
-    }
+    report.look(&moment);
     report.sound = report.problems.is_empty();
     Ok(report)
 }
 
 impl CheckReport {
     fn problem(&mut self, problem: impl Display) {
+        self.damaged = true;
+        self.tell(problem);
+    }
+
+    fn tell(&mut self, problem: impl Display) {
         if self.problems.len() < PROBLEMS_TOLD {
             self.problems.push(problem.to_string());
         }
     }
 
-    fn look(&mut self, store: &Connection) -> rusqlite::Result<()> {
-        if let schema::Owner::Us(version) = schema::owner(store)? {
-            self.version = version;
-        } else {
-            self.problem("it is empty: a start makes a store of it");
-            return Ok(());
+    /// What was read; else a problem of its own, and the other parts are read all the same.
+    fn part<T>(&mut self, what: &str, read: rusqlite::Result<T>) -> Option<T> {
+        let error = match read {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        self.damaged |= !is_out_of_reach(&error);
+        self.tell(format!("{what} cannot be read: {}", once(error)));
+        None
+    }
+
+    fn look(&mut self, store: &Connection) {
+        match self.part("its header", schema::owner(store)) {
+            Some(schema::Owner::Us(version)) => self.version = version,
+            // Another program's was refused before.
+            Some(_) => {
+                return self.problem("it is empty, which a store never is; a start refuses it");
+            }
+            None => return,
         }
+        let verified = self.verify(store);
+        self.part("the whole of it", verified);
+        if let Some(id) = self.part("its id", schema::store_id(store)) {
+            self.store_id = id;
+            if id.is_none() {
+                self.problem("its id is no UUID");
+            }
+        }
+        self.target = self.part("how many agents should live", load::target(store));
+        let tasks = self.count_tasks(store);
+        self.tasks = self.part("the number of tasks", tasks);
+        let agents = self.read_agents(store);
+        let agents = self.part("the list of agents", agents);
+        let externals = agents.map(|(kinds, externals)| {
+            self.agents = Some(kinds);
+            externals
+        });
+        let at_start = self.read_live_tasks(store, externals.as_deref().unwrap_or_default());
+        let at_start = self.part("the list of tasks that have not ended", at_start);
+        // Without the agents it is not known whose tasks would go on.
+        self.at_start = externals.and(at_start);
+        let windows = self.each(store, lessons::WINDOWS, "lesson of agent", lessons::lesson);
+        self.part("what was learned", windows);
+        let log = self.each(store, lessons::LOG, "lessons", lessons::logged);
+        self.part("what was learned last", log);
+    }
+
+    fn verify(&mut self, store: &Connection) -> rusqlite::Result<()> {
         let mut integrity = store.prepare(&format!("PRAGMA integrity_check({PROBLEMS_TOLD})"))?;
         let mut found = integrity.query([])?;
         while let Some(row) = found.next()? {
@@ -138,59 +186,58 @@ impl CheckReport {
                 problem => self.problem(problem),
             }
         }
-        self.store_id = schema::store_id(store)?;
-        if self.store_id.is_none() {
-            self.problem("its id is no UUID");
-        }
-        self.target = load::target(store)?;
-        self.count_tasks(store)?;
-        let externals = self.read_agents(store)?;
-        self.read_live_tasks(store, &externals)?;
-        self.each(store, lessons::WINDOWS, "lesson of agent", lessons::lesson, |_, _| {})?;
-        self.each(store, lessons::LOG, "lessons", lessons::logged, |_, _| {})
+        Ok(())
     }
 
-    fn count_tasks(&mut self, store: &Connection) -> rusqlite::Result<()> {
+    fn count_tasks(&mut self, store: &Connection) -> rusqlite::Result<TaskCounts> {
+        let mut tasks = TaskCounts::default();
         let mut counts = store.prepare("SELECT status, count(*) FROM tasks GROUP BY status")?;
         let mut found = counts.query([])?;
         while let Some(row) = found.next()? {
             let (code, count): (i64, u64) = (row.get(0)?, row.get(1)?);
             match rows::status(code) {
-                Ok(status) => *self.tasks.of(status) = count,
+                Ok(status) => *tasks.of(status) = count,
                 Err(error) => self.problem(format!("{count} tasks cannot be: {error}")),
             }
         }
-        Ok(())
+        Ok(tasks)
     }
 
-    /// Reads every agent, and says which are external.
-    fn read_agents(&mut self, store: &Connection) -> rusqlite::Result<Vec<AgentId>> {
-        let mut externals = Vec::new();
-        self.each(store, load::AGENTS, "agent", agents::record, |report, agent| {
+    /// Reads every agent, counts them, and says which are external.
+    fn read_agents(&mut self, store: &Connection) -> rusqlite::Result<(AgentKinds, Vec<AgentId>)> {
+        let (mut kinds, mut externals) = (AgentKinds::default(), Vec::new());
+        for agent in self.each(store, load::AGENTS, "agent", agents::record)? {
             match agent.kind {
-                AgentKind::Process => report.agents.process += 1,
+                AgentKind::Process => kinds.process += 1,
                 AgentKind::External { .. } => {
-                    report.agents.external += 1;
+                    kinds.external += 1;
                     externals.push(agent.id);
                 }
             }
-        })?;
-        Ok(externals)
+        }
+        Ok((kinds, externals))
     }
 
     fn read_live_tasks(
         &mut self,
         store: &Connection,
         externals: &[AgentId],
-    ) -> rusqlite::Result<()> {
-        let whole = |row: &Row<'_>| rows::task(row, true);
-        self.each(store, &load::live(), "task", whole, |report, task: Task| {
-            let TaskState::InProgress { agent } = task.state else { return };
-            let at_start = &mut report.at_start;
+    ) -> rusqlite::Result<AtStart> {
+        // Only what is needed of each: there may be many, with large payloads.
+        let held = |row: &Row<'_>| {
+            let task = rows::task(row, true)?;
+            Ok(match task.state {
+                TaskState::InProgress { agent } => Some((task.id, agent)),
+                TaskState::Pending(_) | TaskState::Ended { .. } => None,
+            })
+        };
+        let mut at_start = AtStart::default();
+        for (task, agent) in self.each(store, &load::live(), "task", held)?.into_iter().flatten() {
             let goes_on = externals.contains(&agent);
             let list = if goes_on { &mut at_start.going_on } else { &mut at_start.requeued };
-            list.push(task.id);
-        })
+            list.push(task);
+        }
+        Ok(at_start)
     }
 
     /// Reads every row of a query. One that means nothing is a problem and not the end.
@@ -200,19 +247,34 @@ impl CheckReport {
         query: &str,
         what: &str,
         decode: impl Fn(&Row<'_>) -> Result<T, Unreadable>,
-        mut take: impl FnMut(&mut Self, T),
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Vec<T>> {
+        let mut values = Vec::new();
         let mut statement = store.prepare(query)?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             match decode(row) {
-                Ok(value) => take(self, value),
+                Ok(value) => values.push(value),
                 Err(cause) => {
                     let name = load::name(row);
                     self.problem(format!("{what} {name} cannot be read: {cause}"));
                 }
             }
         }
-        Ok(())
+        Ok(values)
     }
+}
+
+/// Whether the error is not about what the file has in it.
+fn is_out_of_reach(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted
+        )
+    )
 }

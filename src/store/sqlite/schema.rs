@@ -95,10 +95,15 @@ pub(super) fn migrate(
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", migrations.len())?;
     if from == 0 {
-        let id = Uuid::new_v4().to_string();
-        transaction.execute("INSERT INTO meta(name, value) VALUES (?1, ?2)", (STORE_ID, id))?;
+        write_store_id(&transaction, Uuid::new_v4())?;
     }
     transaction.commit()
+}
+
+/// Marks the store.
+pub(super) fn write_store_id(connection: &Connection, id: Uuid) -> rusqlite::Result<()> {
+    let write = "INSERT OR REPLACE INTO meta(name, value) VALUES (?1, ?2)";
+    connection.execute(write, (STORE_ID, id.to_string())).map(drop)
 }
 
 /// What marks the store.

@@ -54,7 +54,7 @@ fn a_backup_is_a_store_of_its_own() {
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!(names(&other), ["daedalus.db"], "a check leaves nothing behind");
     let mut copy = other.open();
-    assert_eq!(copy.id(), store.id());
+    assert_ne!(copy.id(), store.id(), "what belongs to one is not the other's");
     assert_eq!(copy.load().unwrap().tasks, store.load().unwrap().tasks);
     store.commit(vec![new(pending(20))]).unwrap();
     copy.commit(vec![changed(pending(4))]).unwrap();
@@ -72,6 +72,21 @@ fn a_backup_replaces_nothing() {
     assert!(said.contains("daedalus.db is there already"), "{said}");
     assert_eq!(fs::read_to_string(other.file()).unwrap(), "precious");
     assert_eq!(names(&other), ["daedalus.db"]);
+}
+
+#[test]
+fn of_two_backups_to_one_file_the_second_is_refused() {
+    let (place, other) = (Place::new(), Place::new());
+    let _store = filled(&place);
+    let lock = other.0.join(".daedalus.db.lock");
+    let held = fs::File::create(&lock).unwrap();
+    held.lock().unwrap();
+    let said = backup(&place.file(), &other.file(), |_| ()).unwrap_err().chain();
+    assert!(said.contains("another backup to ") && said.contains("is under way"), "{said}");
+    assert!(lock.exists());
+    drop(held);
+    backup(&place.file(), &other.file(), |_| ()).unwrap();
+    assert_eq!(names(&other), ["daedalus.db"], "what was left is tidied up");
 }
 
 #[test]
@@ -109,7 +124,7 @@ fn a_backup_is_of_one_moment_while_the_store_is_written() {
             let copied = backup(&place.file(), &file, |_| ()).unwrap();
             let report = check(&file).unwrap();
             assert!(report.sound, "{:?}", report.problems);
-            assert_eq!(report.tasks.pending, copied.tasks);
+            assert_eq!(report.tasks.unwrap().pending, copied.tasks);
             assert_eq!(copied.tasks % 2, 0, "whole commits");
         }
         over.store(true, Ordering::Relaxed);
@@ -124,12 +139,13 @@ fn a_check_counts_what_is_there_and_what_a_start_would_do() {
     assert!(report.sound, "{:?}", report.problems);
     assert_eq!(report.store_id, Some(store.id()));
     let tasks = TaskCounts { pending: 1, in_progress: 3, completed: 2, failed: 2, cancelled: 2 };
-    assert_eq!(report.tasks, tasks);
-    assert_eq!(report.agents, AgentKinds { process: 1, external: 1 });
-    assert_eq!((report.target, report.version), (Some(2), report.known_version));
+    assert_eq!(report.tasks, Some(tasks));
+    assert_eq!(report.agents, Some(AgentKinds { process: 1, external: 1 }));
+    assert_eq!((report.target, report.version), (Some(Some(2)), report.known_version));
     // That of a process, and that of nobody.
     let requeued = vec![running(1).id, running(3).id];
-    assert_eq!(report.at_start, AtStart { requeued, going_on: vec![running(2).id] });
+    let at_start = AtStart { requeued, going_on: vec![running(2).id] };
+    assert_eq!(report.at_start, Some(at_start));
 }
 
 #[test]
@@ -185,6 +201,35 @@ fn a_check_finds_broken_pages() {
 }
 
 #[test]
+fn a_check_goes_on_after_what_it_cannot_read() {
+    let place = Place::new();
+    drop(filled(&place));
+    let whole = fs::read(place.file()).unwrap();
+    let root = |name: &str| -> usize {
+        let query = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let connection = Connection::open(place.file()).unwrap();
+        connection.query_row(query, [name], |row| row.get(0)).unwrap()
+    };
+    for name in ["agents", "tasks", "meta", "lessons"] {
+        let begin = (root(name) - 1) * 4_096;
+        let mut file = whole.clone();
+        file[begin..begin + 4_096].fill(0x5A);
+        fs::write(place.file(), file).unwrap();
+        let report = check(&place.file()).unwrap();
+        assert!(!report.sound && report.damaged, "{name}: {report:?}");
+        assert_eq!(report.agents.is_some(), name != "agents", "{name}: {report:?}");
+        assert_eq!(report.tasks.is_some(), name != "tasks", "{name}: {report:?}");
+        assert_eq!(report.store_id.is_some(), name != "meta", "{name}: {report:?}");
+        assert_eq!(report.target, (name != "meta").then_some(Some(2)), "{name}: {report:?}");
+        let known = name != "agents" && name != "tasks";
+        assert_eq!(report.at_start.is_some(), known, "{name}: {report:?}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["agents"].is_null(), name == "agents", "{name}: {json}");
+        fs::write(place.file(), &whole).unwrap();
+    }
+}
+
+#[test]
 fn what_is_no_store_is_not_checked() {
     let place = Place::new();
     fs::write(place.file(), "text").unwrap();
@@ -192,5 +237,6 @@ fn what_is_no_store_is_not_checked() {
     assert!(said.contains("is not a daedalus store"), "{said}");
     fs::write(place.file(), "").unwrap();
     let report = check(&place.file()).unwrap();
-    assert_eq!(report.problems, ["it is empty: a start makes a store of it"]);
+    assert_eq!(report.problems, ["it is empty, which a store never is; a start refuses it"]);
+    assert_eq!((report.tasks, report.agents, report.at_start), (None, None, None));
 }

@@ -31,7 +31,7 @@ fn every_spelling_of_a_path_leads_to_one_file() {
     symlink(place.file(), other.file()).unwrap();
     for spelling in [through_folder, other.file(), place.0.join("./daedalus.db")] {
         assert_eq!(SqliteStore::locate(&spelling).unwrap(), real, "{}", spelling.display());
-        assert_eq!(check(&spelling).unwrap().tasks.pending, 1);
+        assert_eq!(check(&spelling).unwrap().tasks.unwrap().pending, 1);
         assert_eq!(SqliteStore::open(&spelling).unwrap().load().unwrap().tasks, [pending(1)]);
     }
     assert_eq!(lock_path(&real).file_name().unwrap(), "daedalus.db.lock");
