@@ -105,8 +105,10 @@ impl<'a> System<'a> {
         let mut command = self.python.command();
         match &self.broker {
             Broker::Daemon(server) => {
+                let url = server.url("/pool/initialize");
                 let size = serde_json::json!({"size": WORKERS});
-                server.post("/pool/initialize", &size);
+                // The answer comes when all are ready, and then some have done much already.
+                std::thread::spawn(move || ureq::post(url).send_json(&size).unwrap());
                 return;
             }
             Broker::Redis { url, .. } => command.env("REDIS_URL", url),
