@@ -37,7 +37,9 @@ fn whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(cannot("read", path))?;
-    if found == "ok" { Ok(()) } else { Err(open::damaged(path, &found, None)) }
+    // The first line only says in which database.
+    let first = found.lines().last().unwrap_or_default();
+    if found == "ok" { Ok(()) } else { Err(open::damaged(path, first, None)) }
 }
 
 pub(super) fn ends(connection: &Connection) -> rusqlite::Result<()> {
