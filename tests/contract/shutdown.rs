@@ -83,7 +83,9 @@ fn one_daemon_owns_a_state_directory() {
     let said = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("another daedalus uses the state directory"), "{said}");
-    let agent = daemon.get("/agents").ok()[0]["agent"]["agent_id"].clone();
-    daemon.agent_becomes(&text(&agent), "idle");
+    let agent = wait_until("the pool has its agent", || {
+        daemon.get("/agents").ok()[0]["agent"]["agent_id"].as_str().map(str::to_owned)
+    });
+    daemon.agent_becomes(&agent, "idle");
     assert_eq!(std::fs::read_dir(daemon.state_dir().join("agents")).unwrap().count(), 1);
 }
