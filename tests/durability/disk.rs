@@ -74,6 +74,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
+/// The id of an agent, once there is one: the pool begins after the listener.
+fn first_agent(world: &World) -> Option<String> {
+    let agents = world.client().ok("GET", "/agents", None);
+    agents[0]["agent"]["agent_id"].as_str().map(str::to_owned)
+}
+
 /// Every task is there with its payload.
 fn assert_there(world: &World, tasks: &[String]) {
     for (number, task) in tasks.iter().enumerate() {
@@ -93,7 +99,7 @@ fn a_disk_that_gets_full_refuses_new_tasks_and_lets_the_others_end() {
     site.start();
     let tasks: Vec<_> =
         (0..5).map(|number| submit(&world, number).expect("up").expect("there is room")).collect();
-    let agent = text(&client.ok("GET", "/agents", None)[0]["agent"]["agent_id"]);
+    let agent = until("the pool has its agent", || first_agent(&world));
 
     fill(&mount, 2_048);
     let refused = until("it is noticed", || submit(&world, 5).expect("up").err());
@@ -113,6 +119,32 @@ fn a_disk_that_gets_full_refuses_new_tasks_and_lets_the_others_end() {
     site.kill();
     site.start();
     assert_there(&world, &[tasks, vec![next]].concat());
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_said_and_the_pool_begins_when_there_is_room() {
+    let mut site = Site::new(&config(4));
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=16m", "none"], &site.state) else {
+        return;
+    };
+    let world = World::new(site.line.clone());
+    fill(&mount, 2_048);
+    site.start();
+    until("both are said", || {
+        let log = site.log();
+        let is_said = |event: &str| log.contains(&format!("\"msg\":\"{event}\""));
+        (is_said("store_full") && is_said("autostart_failed")).then_some(())
+    });
+    let (status, ready) = world.client().ask("GET", "/readyz", None).expect("it is up");
+    assert_eq!((status, &ready["code"]), (503, &"not_ready".into()), "{ready}");
+    assert!(ready["detail"].as_str().is_some_and(|why| why.contains("MiB are free")), "{ready}");
+    assert_eq!(first_agent(&world), None);
+    make_room(&mount);
+    until("the pool begins by itself", || first_agent(&world));
+    until("it is ready", || {
+        let (status, _) = world.client().ask("GET", "/readyz", None).expect("it is up");
+        (status == 200).then_some(())
+    });
 }
 
 #[test]
