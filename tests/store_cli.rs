@@ -11,8 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use daedalus::domain::{
-    Attempt, Change, Hold, Json, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskState, TaskType,
-    TraceId, Wait,
+    Change, Json, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskType, TraceId,
 };
 use daedalus::store::{SqliteStore, Store};
 use serde_json::Value;
@@ -85,10 +84,10 @@ impl Drop for Place {
 
 fn pending(seq: u64) -> Change {
     let payload = RawValue::from_string("{\"text\": \"some\"}".to_owned()).unwrap();
-    let task = Task {
-        id: TaskId::from_uuid(Uuid::now_v7()),
-        seq: Seq::new(seq),
-        spec: TaskSpec {
+    let task = Task::new(
+        TaskId::from_uuid(Uuid::now_v7()),
+        Seq::new(seq),
+        TaskSpec {
             kind: TaskType::Research,
             payload: Json::new(payload),
             priority: Priority::default(),
@@ -97,21 +96,8 @@ fn pending(seq: u64) -> Change {
             key: None,
             trace: TraceId::parse("trace").unwrap(),
         },
-        created: Now::default(),
-        state: TaskState::Pending(Wait {
-            since_us: 0,
-            counted: true,
-            hold: Hold::Excluding { until_us: None },
-        }),
-        attempt: Attempt::NONE,
-        attempts: Vec::new(),
-        failures: 0,
-        failed_on: Vec::new(),
-        interruptions: 0,
-        first_started: None,
-        result: None,
-        error: None,
-    };
+        Now::default(),
+    );
     Change::Task { task: Box::new(task), new: true }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daedalus::domain::{
-    AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Change, Decision, Hold, Incarnation,
-    Json, Now, Outcome, Priority, Rule, Seq, Task, TaskId, TaskSpec, TaskState, TaskStatus,
-    TaskType, TraceId, Wait,
+    AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Change, Decision, Incarnation, Json,
+    Now, Outcome, Priority, Rule, Seq, Task, TaskId, TaskSpec, TaskState, TaskStatus, TaskType,
+    TraceId,
 };
 use daedalus::store::{SqliteStore, Store};
 use uuid::Uuid;
@@ -70,10 +70,10 @@ impl Maker {
     fn task(&self, number: u64, pending: bool) -> Task {
         let created_us = self.begin_us + number * APART_US;
         let after = |us| Now { mono_us: created_us + us, wall_us: created_us + us };
-        let mut task = Task {
-            id: TaskId::from_uuid(Uuid::now_v7()),
-            seq: Seq::new(number + 1),
-            spec: TaskSpec {
+        let mut task = Task::new(
+            TaskId::from_uuid(Uuid::now_v7()),
+            Seq::new(number + 1),
+            TaskSpec {
                 kind: TaskType::Research,
                 payload: self.payload.clone(),
                 priority: Priority::default(),
@@ -82,21 +82,8 @@ impl Maker {
                 key: None,
                 trace: TraceId::from_uuid(Uuid::new_v4()),
             },
-            created: after(0),
-            state: TaskState::Pending(Wait {
-                since_us: created_us,
-                counted: true,
-                hold: Hold::Excluding { until_us: None },
-            }),
-            attempt: Attempt::NONE,
-            attempts: Vec::new(),
-            failures: 0,
-            failed_on: Vec::new(),
-            interruptions: 0,
-            first_started: None,
-            result: None,
-            error: None,
-        };
+            after(0),
+        );
         if !pending {
             task.state = TaskState::Ended { status: TaskStatus::Completed, at: after(31_000) };
             task.attempt = Attempt::new(1);

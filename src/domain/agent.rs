@@ -291,6 +291,35 @@ pub struct ProcessFacts {
 }
 
 impl Agent {
+    /// An agent in this life that has done nothing yet and has no process.
+    #[must_use]
+    pub(super) fn new(
+        id: AgentId,
+        kind: AgentKind,
+        types: TaskTypes,
+        incarnation: Incarnation,
+        ids: ContextIds,
+        health: Health,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            types,
+            incarnation,
+            ids,
+            health,
+            alive: false,
+            run: None,
+            dying: None,
+            leaving: None,
+            lease: Lease::default(),
+            said: None,
+            affinity: Affinity::default(),
+            stats: AgentStats::default(),
+            process: None,
+        }
+    }
+
     /// What a client sees of its state.
     #[must_use]
     pub(super) fn status(&self) -> AgentStatus {

@@ -159,6 +159,27 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task that was just accepted and waits, counted with the queue.
+    #[must_use]
+    pub const fn new(id: TaskId, seq: Seq, spec: TaskSpec, created: Now) -> Self {
+        let hold = Hold::Excluding { until_us: None };
+        Self {
+            id,
+            seq,
+            spec,
+            created,
+            state: TaskState::Pending(Wait { since_us: created.mono_us, counted: true, hold }),
+            attempt: Attempt::NONE,
+            attempts: Vec::new(),
+            failures: 0,
+            failed_on: Vec::new(),
+            interruptions: 0,
+            first_started: None,
+            result: None,
+            error: None,
+        }
+    }
+
     /// Its place in the queue, now and whenever it comes back.
     #[must_use]
     pub(super) const fn place(&self) -> Place {

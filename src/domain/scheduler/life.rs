@@ -3,10 +3,7 @@
 use super::end::AttemptEnd;
 use super::report::stopped;
 use super::{Jitter, Scheduler};
-use crate::domain::affinity::Affinity;
-use crate::domain::agent::{
-    Agent, AgentKind, AgentStats, Dying, Ending, Health, Lease, ProcessFacts, StatusReason,
-};
+use crate::domain::agent::{Agent, AgentKind, Dying, Ending, Health, ProcessFacts, StatusReason};
 use crate::domain::attempt::Failure;
 use crate::domain::effect::{Effect, Event, LifeEnded};
 use crate::domain::exit::Exit;
@@ -33,23 +30,8 @@ impl Scheduler {
                 Health::Degraded { reason: StatusReason::Starting, detail: String::new() }
             }
         };
-        let agent = Agent {
-            id,
-            kind,
-            types,
-            incarnation: Incarnation::FIRST,
-            ids,
-            health,
-            alive: kind == AgentKind::Process,
-            run: None,
-            dying: None,
-            leaving: None,
-            lease: Lease::default(),
-            said: None,
-            affinity: Affinity::default(),
-            stats: AgentStats::default(),
-            process: None,
-        };
+        let mut agent = Agent::new(id, kind, types, Incarnation::FIRST, ids, health);
+        agent.alive = kind == AgentKind::Process;
         self.agents.insert(id, agent);
         self.touch_agent(id);
         effects.push(Effect::Event(Event::AgentSpawned { agent: id, kind: kind.name() }));

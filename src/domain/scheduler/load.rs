@@ -7,10 +7,7 @@ use super::changes::Unsaved;
 use super::end::AttemptEnd;
 use super::report::stopped;
 use super::{Jitter, Scheduler};
-use crate::domain::affinity::Affinity;
-use crate::domain::agent::{
-    Agent, AgentKind, AgentStats, Ending, Health, Lease, Run, StatusReason,
-};
+use crate::domain::agent::{Agent, AgentKind, Ending, Health, Run, StatusReason};
 use crate::domain::attempt::Failure;
 use crate::domain::change::{AgentRecord, Snapshot};
 use crate::domain::effect::Effect;
@@ -103,23 +100,8 @@ impl Scheduler {
             self.timers.set(grace_us, Timer::RunTimeout(id));
             self.timers.set(grace_us, Timer::Grace(id));
         }
-        let agent = Agent {
-            id,
-            kind,
-            types,
-            incarnation,
-            ids,
-            health,
-            alive: false,
-            run,
-            dying: None,
-            leaving: None,
-            lease: Lease::default(),
-            said: None,
-            affinity: Affinity::default(),
-            stats: AgentStats::default(),
-            process: None,
-        };
+        let mut agent = Agent::new(id, kind, types, incarnation, ids, health);
+        agent.run = run;
         self.agents.insert(id, agent);
     }
 
@@ -136,7 +118,7 @@ impl Scheduler {
                 // A stored moment may lie ahead when somebody turned the clock back.
                 wait.since_us = wait.since_us.min(now.mono_us);
                 let (counted, hold) = (wait.counted, wait.hold);
-                self.take_in_again(task);
+                self.take_in_unchanged(task);
                 self.queue.insert(place);
                 self.counted += usize::from(counted);
                 match hold {
@@ -154,7 +136,7 @@ impl Scheduler {
             TaskState::InProgress { agent } => {
                 let agent = *agent;
                 self.counters.in_progress += 1;
-                self.take_in_again(task);
+                self.take_in_unchanged(task);
                 if !self.resume_run(seq, agent, now) {
                     self.cut_off(seq, agent, overlap_possible, now, effects);
                 }
@@ -167,17 +149,8 @@ impl Scheduler {
     fn load_removed(&mut self, task: Task, agent: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let seq = task.seq;
         self.counters.in_progress += 1;
-        self.take_in_again(task);
+        self.take_in_unchanged(task);
         self.close_attempt(seq, agent, stopped(), now, Jitter::FULL, effects);
-    }
-
-    /// Takes a task in that the store has as it is.
-    fn take_in_again(&mut self, task: Task) {
-        self.ids.insert(task.id, task.seq);
-        if let Some(key) = &task.spec.key {
-            self.keys.insert(key.name.clone(), task.seq);
-        }
-        self.tasks.insert(task.seq, task);
     }
 
     /// Goes on with an attempt on an external agent, which knows nothing of our end: the rest of

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::Scheduler;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::idempotency::IdempotencyKey;
-use crate::domain::ids::{AgentId, Attempt, TaskId};
+use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
+use crate::domain::task::{Task, TaskSpec, TaskState, TaskStatus};
 use crate::domain::time::Now;
 
 /// What became of a submitted task in its first moment.
@@ -64,22 +64,7 @@ impl Scheduler {
         let seq = self.next_seq;
         self.next_seq = seq.next();
         let (kind, trace) = (spec.kind, spec.trace.clone());
-        let hold = Hold::Excluding { until_us: None };
-        let task = Task {
-            id,
-            seq,
-            spec,
-            created: now,
-            state: TaskState::Pending(Wait { since_us: now.mono_us, counted: true, hold }),
-            attempt: Attempt::NONE,
-            attempts: Vec::new(),
-            failures: 0,
-            failed_on: Vec::new(),
-            interruptions: 0,
-            first_started: None,
-            result: None,
-            error: None,
-        };
+        let task = Task::new(id, seq, spec, now);
         let place = task.place();
         self.take_in(task);
         self.queue.insert(place);
@@ -130,6 +115,11 @@ impl Scheduler {
     /// Takes a task in under its id and key.
     pub(super) fn take_in(&mut self, task: Task) {
         self.touch(task.seq);
+        self.take_in_unchanged(task);
+    }
+
+    /// The same for a task that the store has as it is.
+    pub(super) fn take_in_unchanged(&mut self, task: Task) {
         self.ids.insert(task.id, task.seq);
         if let Some(key) = &task.spec.key {
             self.keys.insert(Arc::clone(&key.name), task.seq);

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::domain::{
     AgentId, AgentKind, AgentRecord, Attempt, AttemptEnded, AttemptRecord, Candidate, Change,
-    ContextIds, Decision, Failure, Fingerprint, Hold, IdempotencyKey, Incarnation, Json, Lesson,
-    Now, Outcome, Priority, Rule, Seq, Task, TaskId, TaskSpec, TaskState, TaskStatus, TaskType,
-    TaskTypes, TraceId, Usage, Wait,
+    ContextIds, Decision, Failure, Fingerprint, IdempotencyKey, Incarnation, Json, Lesson, Now,
+    Outcome, Priority, Rule, Seq, Task, TaskId, TaskSpec, TaskState, TaskStatus, TaskType,
+    TaskTypes, TraceId, Usage,
 };
 
 pub(super) fn json(text: &str) -> Json {
@@ -39,10 +39,10 @@ pub(super) fn key(name: &str) -> IdempotencyKey {
 /// A task that waits; submitted at `seq` seconds.
 pub(super) fn pending(seq: u64) -> Task {
     let created = at(seq * 1_000_000);
-    Task {
-        id: task_id(seq),
-        seq: Seq::new(seq),
-        spec: TaskSpec {
+    Task::new(
+        task_id(seq),
+        Seq::new(seq),
+        TaskSpec {
             kind: TaskType::ALL[seq as usize % TaskType::COUNT],
             payload: json(&format!("{{\"number\": {seq}}}")),
             priority: Priority::new(seq as i64 % 100).unwrap(),
@@ -52,20 +52,7 @@ pub(super) fn pending(seq: u64) -> Task {
             trace: TraceId::parse("trace").unwrap(),
         },
         created,
-        state: TaskState::Pending(Wait {
-            since_us: created.wall_us,
-            counted: true,
-            hold: Hold::Excluding { until_us: None },
-        }),
-        attempt: Attempt::NONE,
-        attempts: Vec::new(),
-        failures: 0,
-        failed_on: Vec::new(),
-        interruptions: 0,
-        first_started: None,
-        result: None,
-        error: None,
-    }
+    )
 }
 
 /// A task that is with an agent.
