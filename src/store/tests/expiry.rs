@@ -104,3 +104,19 @@ fn the_file_gets_smaller_again() {
     let left = bytes(&place.file());
     assert!(left < 5_000_000, "{left} of {full}");
 }
+
+/// In memory there is an end to the number of ended tasks, whatever their times say.
+#[test]
+fn a_task_of_a_time_when_the_clock_was_ahead_holds_up_no_other() {
+    let place = Place::new();
+    let mut store = place.open();
+    let mut ahead = ended(2, TaskStatus::Completed);
+    let year_us = 365 * 24 * 3_600 * 1_000_000;
+    ahead.created.wall_us += year_us;
+    ahead.state = ended(2 + 365 * 24 * 3_600, TaskStatus::Completed).state;
+    store.commit(vec![new(ended(1, TaskStatus::Completed)), new(ahead)]).unwrap();
+    store.commit((3..=9).map(|seq| new(ended(seq, TaskStatus::Completed))).collect()).unwrap();
+    let expired = store.expire(8_000_000, 20_000_000).unwrap();
+    let mut history = store.history().unwrap();
+    assert_eq!((expired.tasks, left(history.as_mut())), (5, vec![9, 8, 7, 2]));
+}

@@ -1,9 +1,9 @@
 //! What a commit means, to a start and to readers.
 
-use super::on_both;
 use super::sample::{
     agent, agent_id, changed, ended, key, lesson, new, payload, pending, running, task_id,
 };
+use super::{Place, on_both};
 use crate::domain::limits::ENDED_TASKS_KEPT;
 use crate::domain::{
     AgentKind, AgentRecord, Attempt, Change, Incarnation, Launcher, Seq, StatusReason, Task,
@@ -191,4 +191,52 @@ fn in_memory_the_tasks_that_ended_first_go_first() {
     assert!(is_there(1) && !is_there(3), "it ended last");
     assert!(history.task_of_key("3").unwrap().is_none());
     assert_eq!(store.load().unwrap().last_seq, Some(Seq::new(kept + 2)));
+}
+
+#[test]
+fn a_key_that_was_used_again_meanwhile_stays_with_its_new_task() {
+    let place = Place::new();
+    let mut store = place.open();
+    let with_key = |seq| {
+        let mut task = pending(seq);
+        task.spec.key = Some(key("mine"));
+        task
+    };
+    // The first one was forgotten, and comes back when an operator tries it again.
+    store.commit(vec![new(with_key(2))]).unwrap();
+    store.commit(vec![new(with_key(1))]).unwrap();
+    let mut history = store.history().unwrap();
+    assert_eq!(history.task_of_key("mine").unwrap().unwrap().id, task_id(2));
+    assert_eq!(history.task(task_id(1)).unwrap().unwrap().spec.key, None);
+}
+
+#[test]
+fn a_number_that_another_task_has_is_an_error_and_replaces_nothing() {
+    let place = Place::new();
+    let mut store = place.open();
+    store.commit(vec![new(pending(1))]).unwrap();
+    let mut other = pending(1);
+    other.id = task_id(77);
+    store.commit(vec![new(other)]).unwrap_err();
+    let mut history = store.history().unwrap();
+    assert!(history.task(task_id(1)).unwrap().is_some());
+    assert!(history.task(task_id(77)).unwrap().is_none());
+}
+
+#[test]
+fn the_log_of_lessons_does_not_grow_from_start_to_start() {
+    let place = Place::new();
+    let rows = || {
+        let connection = rusqlite::Connection::open(place.file()).unwrap();
+        let count = "SELECT count(*) FROM lesson_log";
+        connection.query_row(count, [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    for start in 0..3 {
+        let mut store = place.open();
+        store.load().unwrap();
+        assert_eq!(rows(), 0, "start {start}");
+        store.commit(vec![Change::Learned(lesson(start, 5))]).unwrap();
+        assert_eq!(rows(), 1);
+    }
+    assert_eq!(place.open().load().unwrap().lessons.len(), 3);
 }
