@@ -129,17 +129,26 @@ impl Site {
         command
     }
 
-    /// Where the present life listens, once it does; its callers are told.
+    /// Where the present life listens, once it does; its callers are told. Fails when it has ended
+    /// before.
     pub(crate) fn listening(&mut self) -> Option<String> {
+        // Asked first: what it said before its end is in the log by then.
+        let ended = self.child().try_wait().expect("it is our child");
+        let address = self.said_address();
+        assert!(
+            address.is_some() || ended.is_none(),
+            "the daemon did not start, {ended:?}: {}",
+            self.tail()
+        );
+        address
+    }
+
+    /// Where the present life said that it listens; its callers are told.
+    fn said_address(&self) -> Option<String> {
         let log = self.log();
-        let line = log.lines().find(|line| line.contains("\"listening\"")).map(str::to_owned);
-        let Some(line) = line else {
-            let ended = self.child().try_wait().expect("it is our child");
-            assert!(ended.is_none(), "the daemon did not start, {ended:?}: {}", self.tail());
-            return None;
-        };
+        let line = log.lines().find(|line| line.contains("\"listening\""))?;
         // The line may not be whole yet.
-        let line: Value = serde_json::from_str(&line).ok()?;
+        let line: Value = serde_json::from_str(line).ok()?;
         let address = line["addr"].as_str()?.to_owned();
         self.line.set(Address::Up(address.clone()));
         Some(address)
@@ -174,9 +183,9 @@ impl Site {
         self.child().try_wait().expect("it is our child").is_some()
     }
 
-    /// Whether it lives and listens.
+    /// Whether it lives and listens. It may end at any moment.
     pub(crate) fn listens(&mut self) -> bool {
-        !self.is_over() && self.listening().is_some()
+        !self.is_over() && self.said_address().is_some()
     }
 
     /// Fails when the daemon has ended by itself.
