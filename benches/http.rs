@@ -1,6 +1,6 @@
 //! Submit + complete over HTTP, as many external agents as connections: on disk beside in memory
 //! beside actix-web alone reading and writing the same bytes with as many workers.
-//! `cargo bench --bench http`
+//! `cargo bench --bench http`, or with `-- --connections 64` for some of it.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
@@ -104,8 +104,7 @@ impl Row {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--bare");
-    if let Some(addr) = arguments.nth(1) {
+    if let Some(addr) = machine::argument("--bare") {
         return bare(&addr);
     }
     machine::show();
@@ -116,7 +115,11 @@ fn main() {
     );
     println!("reach at 64 connections: in memory >= 0.75 of bare, on disk >= 0.5 of bare, or");
     println!("0.7 x 64 / T where the disk is the limit");
+    let wanted = machine::argument("--connections").map(|text| text.parse().unwrap());
     for connections in [1, 16, 64] {
+        if wanted.is_some_and(|wanted: usize| wanted != connections) {
+            continue;
+        }
         let mut rows = [
             Row::new("bare", Server::own("--bare")),
             Row::new("memory", daemon("memory", connections, MEMORY, "warning")),

@@ -17,6 +17,11 @@ pub(crate) fn quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }
 
+/// What follows `name` on the command line.
+pub(crate) fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
 /// Prints what the numbers below depend on. `cargo bench --bench NAME`
 pub(crate) fn show() {
     let cores = std::thread::available_parallelism().unwrap();
