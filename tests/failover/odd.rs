@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::daemon::Daemon;
 use super::os::{mark_of, marked, send, until};
+use super::pool::Agent;
 
 /// A worker that is ready, and then does as told. In `$head` is what each answer begins with.
 fn start(config: &str, then: &str) -> Daemon {
@@ -37,7 +38,10 @@ fn a_result_that_was_written_before_the_death_counts() {
         "[pool]\nsize = 4",
         r#"take; answer started; answer result ',"output":{"n":1}'; kill -9 $$"#,
     );
-    let tasks: Vec<_> = (0..4).map(|_| daemon.submit(json!({}))).collect();
+    // One for each: who is done may seem to be free until its death is seen.
+    let for_agent = |agent: Agent| json!({"payload": {}, "preferred_agent_id": agent.id});
+    let tasks: Vec<_> =
+        daemon.agents().into_iter().map(|it| daemon.submit_whole(&for_agent(it))).collect();
     for task in tasks {
         let task = daemon.ended(&task);
         assert_eq!((&task["status"], &task["attempt_count"]), (&json!("completed"), &json!(1)));
