@@ -1,4 +1,5 @@
-//! A panic in the actor of an agent: its task moves, and nobody else notices.
+//! A panic in the actor of an agent: its task moves, and nobody else notices. A panic of what
+//! nobody can be without: the daemon ends, and no task is charged for it.
 //!
 //! It runs within this process, because only a test can make an actor panic: the daemon has no back
 //! door for that. A file of its own, because a spawner takes every child of its process for its own.
@@ -17,6 +18,7 @@ use daedalus::domain::{
     AgentId, AgentKind, AgentStatus, AgentView, Gates, Json, Limits, Outcome, Priority, TaskId,
     TaskSpec, TaskStatus, TaskType, TraceId,
 };
+use daedalus::store::{SqliteStore, Store, Writer};
 use daedalus::worker::proc;
 use daedalus::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
 use serde_json::{Value, json};
@@ -42,12 +44,17 @@ impl Handler<Boom> for WorkerAgent {
 struct Pool {
     handle: PoolHandle,
     spawner: SpawnerHandle,
+    writer: Option<Writer>,
     fatal: Fatal,
     place: PathBuf,
 }
 
 impl Pool {
     async fn start() -> Self {
+        Self::start_with(Keep::in_memory()).await
+    }
+
+    async fn start_with(keep: Keep) -> Self {
         let place = std::env::temp_dir().join(format!("daedalus-panic-{}", Uuid::new_v4()));
         let log = Logger::root(Discard, o!());
         let fatal = Fatal::new();
@@ -89,12 +96,11 @@ impl Pool {
             call_timeout: PATIENCE,
             drain: Duration::ZERO,
         };
-        let handle = actors::start(settings, Keep::in_memory(), &spawner, &fatal, &log)
-            .expect("it starts")
-            .pool;
+        let started = actors::start(settings, keep, &spawner, &fatal, &log).expect("it starts");
+        let (handle, writer) = (started.pool, started.writer);
         let made = within("the pool starts", handle.initialize(None)).await.expect("it starts");
         assert_eq!(made.spawned.len(), 4);
-        Self { handle, spawner, fatal, place }
+        Self { handle, spawner, writer, fatal, place }
     }
 
     async fn submit(&self, payload: &Value) -> TaskId {
@@ -241,4 +247,49 @@ fn a_panic_where_nothing_may_panic_is_fatal() {
             "the first one counts"
         );
     });
+}
+
+/// A store in a directory that is removed at the end.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("daedalus-panic-{}", Uuid::new_v4()));
+        std::fs::create_dir(&folder).expect("a directory for the test");
+        Self(folder)
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.0.join("daedalus.db")).expect("it opens")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _it_is_a_temporary_directory = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_crash_of_the_daemon_is_charged_to_no_task() {
+    let disk = Disk::new();
+    actix::System::new().block_on(async {
+        let store = Box::new(disk.open());
+        let keep = Keep { store, on_disk: true, ..Keep::in_memory() };
+        let mut pool = Pool::start_with(keep).await;
+        let task = pool.submit(&json!({"action": "hang"})).await;
+        pool.executor(task).await;
+        // What the daemon does when one of its parts is lost.
+        pool.fatal.raise(Loss::Panicked("watcher"));
+        assert!(pool.spawner.shutdown(PATIENCE));
+        // The ends of the trees were told before this is asked.
+        let told = pool.handle.task(task, Duration::ZERO).await.expect("it is known");
+        assert_eq!(told.summary.status, TaskStatus::InProgress);
+        pool.writer.take().expect("it has a writer").finish();
+    });
+    let snapshot = disk.open().load().expect("it can be read");
+    let [task] = &snapshot.tasks[..] else { panic!("not one task: {:?}", snapshot.tasks) };
+    assert_eq!(task.status(), TaskStatus::InProgress, "the next start finds it open");
+    assert_eq!((task.attempts.len(), task.failures), (1, 0), "{task:?}");
+    assert!(task.attempts[0].end.is_none() && task.failed_on.is_empty(), "{task:?}");
 }

@@ -71,6 +71,13 @@ pub struct PanicGuard {
     part: &'static str,
 }
 
+impl PanicGuard {
+    /// Whether anything is lost: the daemon is ending, and ends what it started.
+    pub(super) fn is_daemon_lost(&self) -> bool {
+        self.fatal.lost.borrow().is_some()
+    }
+}
+
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {

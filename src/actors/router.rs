@@ -63,7 +63,7 @@ pub(super) struct Router {
     events: EventLog,
     /// The moment of the scheduler's next work that a timer is set for.
     armed: Option<(u64, SpawnHandle)>,
-    _crash_only: PanicGuard,
+    crash_only: PanicGuard,
 }
 
 /// What the Router works with.
@@ -99,7 +99,7 @@ impl Router {
             waits_ended: false,
             events,
             armed: None,
-            _crash_only: crash_only,
+            crash_only,
         }
     }
 

@@ -1,4 +1,7 @@
 //! Facts: what happened. They are never refused; the scheduler drops what is over.
+//!
+//! When the daemon crashes it kills its own agents. Their ends say nothing about them, so nobody is
+//! told: their attempts stay open, and the next start finds them as after a kill.
 
 use actix::{Context, Handler};
 
@@ -139,6 +142,9 @@ impl Handler<AgentFailed> for Router {
     type Result = ();
 
     fn handle(&mut self, message: AgentFailed, ctx: &mut Context<Self>) {
+        if self.crash_only.is_daemon_lost() {
+            return;
+        }
         let AgentFailed { id, incarnation, failure, actor_gone } = message;
         self.turn(ctx, |scheduler, now, effects| {
             scheduler.agent_failed(id, incarnation, failure, actor_gone, now, effects);
@@ -150,6 +156,9 @@ impl Handler<TreeGone> for Router {
     type Result = ();
 
     fn handle(&mut self, TreeGone { id, incarnation, exit }: TreeGone, ctx: &mut Context<Self>) {
+        if self.crash_only.is_daemon_lost() {
+            return;
+        }
         self.turn(ctx, |scheduler, now, effects| {
             scheduler.tree_gone(id, incarnation, exit, now, effects);
         });
@@ -160,6 +169,9 @@ impl Handler<TreeStuck> for Router {
     type Result = ();
 
     fn handle(&mut self, TreeStuck { id, incarnation }: TreeStuck, ctx: &mut Context<Self>) {
+        if self.crash_only.is_daemon_lost() {
+            return;
+        }
         self.turn(ctx, |scheduler, now, effects| {
             scheduler.tree_stuck(id, incarnation, now, effects);
         });
