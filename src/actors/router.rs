@@ -8,6 +8,8 @@ mod keys;
 mod outbox;
 mod requests;
 mod retries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub(super) struct Router {
     events: EventLog,
     /// The moment of the scheduler's next work that a timer is set for.
     armed: Option<(u64, SpawnHandle)>,
+    /// How many standstills of the daemon the scheduler knows of.
+    standstills: u64,
     crash_only: PanicGuard,
 }
 
@@ -99,6 +103,7 @@ impl Router {
             waits_ended: false,
             events,
             armed: None,
+            standstills: 0,
             crash_only,
         }
     }
@@ -236,10 +241,10 @@ impl Router {
     }
 
     /// After a standstill everything seems to be overdue, until the watcher has said that it is
-    /// not; both learn of it at the same moment.
+    /// not; both learn of it at the same moment, and what it says may still be in the mailbox.
     fn timer_fired(&mut self, ctx: &mut Context<Self>) {
         let armed = self.armed.take();
-        if self.pulse.late_us(self.clock.mono_us()).is_some() {
+        if self.pulse.standstills(self.clock.mono_us()) > self.standstills {
             let again = ctx.run_later(AFTER_STANDSTILL, Self::timer_fired);
             self.armed = armed.map(|(armed_us, _)| (armed_us, again));
             return;

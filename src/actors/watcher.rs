@@ -57,14 +57,21 @@ impl Pulse {
     }
 
     /// How much too late the watcher is; `None` while that is within bounds.
-    pub(super) fn late_us(&self, now_us: u64) -> Option<u64> {
+    fn late_us(&self, now_us: u64) -> Option<u64> {
         let late_us = now_us.saturating_sub(self.due_us.load(Ordering::Acquire));
         (late_us > self.heartbeat_us).then_some(late_us)
     }
 
-    /// Changes with every standstill, the one that the watcher did not see yet included.
+    /// Grows with every standstill, the one that the watcher did not see yet included. Whether
+    /// there is one is asked first: the watcher counts it before it looks well again.
     pub(super) fn standstills(&self, now_us: u64) -> u64 {
-        self.standstills.load(Ordering::Acquire) + u64::from(self.late_us(now_us).is_some())
+        let unseen = u64::from(self.late_us(now_us).is_some());
+        self.standstills.load(Ordering::Acquire) + unseen
+    }
+
+    /// The watcher has seen a standstill, and has told the Router.
+    pub(super) fn count_standstill(&self) {
+        self.standstills.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -176,9 +183,9 @@ impl Watcher {
             watched.vital.touch(now_us);
             watched.suspect_cpu = None;
         }
-        // Before the next tick is due: whoever finds the pulse well again finds this in the mailbox.
+        // The Router takes no deadline at its word until it has read as many of these as are counted.
         self.router.do_send(Resumed { late_us });
-        self.pulse.standstills.fetch_add(1, Ordering::Release);
+        self.pulse.count_standstill();
     }
 
     fn judge(&mut self, now_us: u64) {

@@ -199,6 +199,7 @@ impl Handler<Resumed> for Router {
     type Result = ();
 
     fn handle(&mut self, Resumed { late_us }: Resumed, ctx: &mut Context<Self>) {
+        self.standstills += 1;
         self.turn(ctx, |scheduler, now, _effects| scheduler.resume(late_us, now));
     }
 }
