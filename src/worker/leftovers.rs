@@ -13,11 +13,13 @@
 
 mod felling;
 mod held;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,21 +71,15 @@ pub struct Outcome {
 /// started this daemon from inside a worker.
 #[must_use]
 pub fn end(left: &LeftBehind, within: Duration) -> Outcome {
-    let killed = Arc::<AtomicUsize>::default();
+    let mut hunt = Hunt::new(left, within);
+    let (killed, given_up) = (Arc::clone(&hunt.killed), Arc::clone(&hunt.given_up));
     let (said, gone) = mpsc::channel();
-    let mut hunt = Hunt {
-        mark: format!("{}={}", environment::STORE_ID, left.store_id).into_bytes(),
-        launchers: left.launchers.iter().copied().collect(),
-        begun: now(),
-        within,
-        known: BTreeSet::new(),
-        killed: Arc::clone(&killed),
-    };
     // Reading about a process can hang with it; the start does not hang along.
     let started = thread::Builder::new().name("leftovers".into()).spawn(move || {
         let _gave_up = said.send(hunt.run());
     });
     let all_gone = started.is_ok() && gone.recv_timeout(within + STUCK_AFTER).unwrap_or_default();
+    given_up.store(true, Ordering::SeqCst);
     Outcome { killed: killed.load(Ordering::Acquire), all_gone }
 }
 
@@ -95,6 +91,9 @@ struct Hunt {
     /// What was told to end, for the count.
     known: BTreeSet<(u32, u64)>,
     killed: Arc<AtomicUsize>,
+    /// Nobody waits for it any more. What begins from now on carries the same mark and is no
+    /// leftover.
+    given_up: Arc<AtomicBool>,
 }
 
 /// What a process turned out to be.
@@ -113,6 +112,18 @@ struct Spared {
 }
 
 impl Hunt {
+    fn new(left: &LeftBehind, within: Duration) -> Self {
+        Self {
+            mark: format!("{}={}", environment::STORE_ID, left.store_id).into_bytes(),
+            launchers: left.launchers.iter().copied().collect(),
+            begun: now(),
+            within,
+            known: BTreeSet::new(),
+            killed: Arc::default(),
+            given_up: Arc::default(),
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a thread that does nothing else")]
     fn run(&mut self) -> bool {
         let mut quiet_looks = 0;
@@ -123,7 +134,7 @@ impl Hunt {
             if quiet_looks == QUIET_LOOKS {
                 return true;
             }
-            if quiet_looks == 0 && self.is_late() {
+            if (quiet_looks == 0 && self.is_late()) || self.given_up.load(Ordering::SeqCst) {
                 return false;
             }
             thread::sleep(LOOK_AGAIN);
@@ -181,6 +192,10 @@ impl Hunt {
 
     fn look_at(&mut self, pid: u32, spared: &Spared) -> io::Result<Seen> {
         let Some(process) = Held::open(pid)? else { return Ok(Seen::Gone) };
+        // One that is in the hand before that is old, however long it takes to read about it.
+        if self.given_up.load(Ordering::SeqCst) {
+            return Ok(Seen::Stranger);
+        }
         if !proc::was_given(pid, &self.mark)? {
             return Ok(if process.lives() { Seen::Stranger } else { Seen::Gone });
         }
