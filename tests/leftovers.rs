@@ -13,6 +13,7 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use daedalus::worker::leftovers::{LeftBehind, Outcome, end};
@@ -202,8 +203,15 @@ fn a_process_whose_first_thread_ended_is_not_gone() {
     until("it has ended", || has_ended(&mut half));
 }
 
+/// While there are ever more processes, one look at all of them may not come to its end in time.
+fn forking_or_in_no_time() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn what_keeps_forking_is_ended() {
+    let _alone = forking_or_in_no_time();
     let mark = Mark::new();
     // One that is never the same process for long, and one that has ever more children.
     let mut hopping = mark.python(
@@ -233,6 +241,7 @@ fn what_keeps_forking_is_ended() {
 
 #[test]
 fn what_does_not_end_in_time_is_said() {
+    let _alone = forking_or_in_no_time();
     let mark = Mark::new();
     let mut sleeping = mark.command("sleep", &["300"]).spawn().unwrap();
     let left = LeftBehind { launchers: Vec::new(), store_id: mark.0.clone() };

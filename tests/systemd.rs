@@ -112,7 +112,8 @@ fn waits_of_main_thread(daemon: &Daemon) -> u64 {
 fn is_stopped(daemon: &Daemon) -> bool {
     let mut threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
     threads.all(|thread| {
-        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // One that has just ended is no thread that runs.
+        let Ok(stat) = fs::read_to_string(thread.unwrap().path().join("stat")) else { return true };
         stat.rsplit_once(") ").unwrap().1.starts_with('T')
     })
 }
