@@ -1,12 +1,16 @@
 //! What happens when the daemon is gone, seen from outside: this process has no spawner itself and
 //! may start children.
 
+#[path = "support/daemon.rs"]
+mod daemon;
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use daedalus::worker::proc;
+use daemon::{Daemon, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::{Pool, run, send, survivors, until};
@@ -58,6 +62,45 @@ fn be_a_daemon() -> ! {
         std::io::stdin().read_line(&mut String::new()).expect("stdin can be read");
     });
     panic!("the test that started this helper is gone");
+}
+
+/// Neither the launcher nor the daemon sees the end of the other, and the worker ignores it.
+#[test]
+fn what_a_killed_daemon_left_is_gone_before_its_task_runs_again() {
+    let survive = "trap '' TERM HUP; \"$0\" worker; while :; do sleep 300; done";
+    let command = ["sh", "-c", survive, env!("CARGO_BIN_EXE_daedalus")];
+    let config = format!("[pool]\nsize = 1\n[worker]\ncommand = {command:?}\n");
+    let mut daemon = Daemon::start(&config);
+    let work = json!({"action": "hang", "then": {"action": "echo", "value": 1}});
+    let task = daemon.submit(&json!({ "payload": work }));
+    let worker = wait_until("the task is executed", || {
+        let agents = daemon.get("/agents").ok();
+        let agent = &agents[0]["agent"];
+        (agent["status"] == "executing").then(|| agent["pid"].as_u64())?
+    });
+    let worker = u32::try_from(worker).expect("a pid");
+    let launcher = proc::parent(worker).expect("it has a launcher");
+    daemon.signal(Signal::SIGSTOP);
+    wait_until("nothing of the daemon runs", || daemon.is_stopped().then_some(()));
+    send(launcher, Signal::SIGKILL);
+    wait_until("the launcher has ended", || (!proc::is_alive(launcher)).then_some(()));
+    daemon.start_again();
+    let assigned = daemon.log_line("the next attempt", |line| {
+        line["msg"] == "task_assigned" && line["task_id"] == *task
+    });
+    assert!(!proc::is_alive(worker), "it may still act on it");
+    assert_eq!(assigned["attempt"], 2);
+    let said = daemon.log_lines();
+    let gone = said.iter().find(|line| line["msg"] == "left_over_processes");
+    let gone = gone.expect("it says what it found, before");
+    assert!(gone["killed"].as_u64() >= Some(1) && gone["all_gone"] == true, "{gone}");
+    assert!(gone["ts"].as_str() < assigned["ts"].as_str(), "{gone} {assigned}");
+    let ended = daemon.get(&format!("/tasks/{task}?wait_s=20")).ok();
+    assert_eq!(ended["status"], "completed", "{ended}");
+    let first = &ended["attempts"][0];
+    assert_eq!(first["outcome"], "interrupted", "{ended}");
+    assert_eq!(first["failure"]["cause"], "daemon_crashed", "{ended}");
+    assert_eq!(first["overlap_possible"], false, "{ended}");
 }
 
 #[test]

@@ -108,16 +108,6 @@ fn waits_of_main_thread(daemon: &Daemon) -> u64 {
     count.unwrap().trim().parse().unwrap()
 }
 
-/// Whether every thread has been stopped by a signal.
-fn is_stopped(daemon: &Daemon) -> bool {
-    let mut threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
-    threads.all(|thread| {
-        // One that has just ended is no thread that runs.
-        let Ok(stat) = fs::read_to_string(thread.unwrap().path().join("stat")) else { return true };
-        stat.rsplit_once(") ").unwrap().1.starts_with('T')
-    })
-}
-
 fn statuses(daemon: &Daemon) -> Vec<Value> {
     let agents = daemon.get("/agents").ok();
     agents.as_array().unwrap().iter().map(|agent| agent["agent"]["status"].clone()).collect()
@@ -181,7 +171,7 @@ fn the_watchdog_hears_that_the_daemon_lives_also_after_it_stood_still() {
     let daemon = manager.start(support::EXTERNAL, &[("WATCHDOG_USEC", "100000")]);
     manager.hears_more("WATCHDOG=1", 5);
     daemon.signal(Signal::SIGSTOP);
-    wait_until("nothing of it runs", || is_stopped(&daemon).then_some(()));
+    wait_until("nothing of it runs", || daemon.is_stopped().then_some(()));
     // More than what may have been on its way.
     manager.listen();
     daemon.signal(Signal::SIGCONT);

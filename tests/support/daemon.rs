@@ -14,7 +14,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -98,27 +98,7 @@ impl Daemon {
         let place = std::env::temp_dir().join(format!("daedalus-{}-{number}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         fs::write(place.join("daedalus.toml"), config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
-        command.args(["serve", "--bind", "127.0.0.1:0"]);
-        command.arg("--state-dir").arg(place.join("state"));
-        command.arg("--config").arg(place.join("daedalus.toml"));
-        command.envs(env.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-
-        let log = Arc::new(Log::default());
-        let (its_log, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
-        thread::spawn(move || {
-            BufReader::new(stderr)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| its_log.push(&line));
-        });
-        let listening = log.wait_for("listening", |line| {
-            assert!(line.get("no_json").is_none(), "the daemon did not start: {line}");
-            line["msg"] == "listening"
-        });
-        let addr = listening["addr"].as_str().unwrap().to_owned();
+        let (child, log, addr) = launch(&place, env);
         let client = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -126,6 +106,13 @@ impl Daemon {
             .build()
             .new_agent();
         Self { child, place, addr, client, log }
+    }
+
+    /// Ends it as a lost plug would, and lets another begin with what it left.
+    pub fn start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.log, self.addr) = launch(&self.place, &[]);
     }
 
     /// A daemon with a pool of so many external agents; the ids are sorted.
@@ -287,10 +274,43 @@ impl Daemon {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
+    /// Whether every thread has been stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        let mut threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        threads.all(|thread| {
+            // One that has just ended is no thread that runs.
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat"));
+            stat.map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
+        })
+    }
+
     /// Waits for the end of the daemon.
     pub fn ended(&mut self) -> ExitStatus {
         wait_until("the daemon ends", || self.child.try_wait().unwrap())
     }
+}
+
+/// Starts a daemon in this place and waits until it listens: the process, its log, and where.
+fn launch(place: &Path, env: &[(&str, &str)]) -> (Child, Arc<Log>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
+    command.args(["serve", "--bind", "127.0.0.1:0"]);
+    command.arg("--state-dir").arg(place.join("state"));
+    command.arg("--config").arg(place.join("daedalus.toml"));
+    command.envs(env.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+
+    let log = Arc::new(Log::default());
+    let (its_log, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+    thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| its_log.push(&line));
+    });
+    let listening = log.wait_for("listening", |line| {
+        assert!(line.get("no_json").is_none(), "the daemon did not start: {line}");
+        line["msg"] == "listening"
+    });
+    let addr = listening["addr"].as_str().unwrap().to_owned();
+    (child, log, addr)
 }
 
 impl Drop for Daemon {
