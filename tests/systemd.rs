@@ -1,6 +1,10 @@
 //! What a service manager hears of the daemon, and that it gets no further than the daemon.
 
-#![expect(clippy::unwrap_used, reason = "this is test code, also outside of any test function")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "this is test code, also outside of any test function"
+)]
 
 #[path = "support/daemon.rs"]
 mod support;
@@ -9,7 +13,10 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use daedalus::config::Config;
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
@@ -212,5 +219,52 @@ fn workers_do_not_hear_of_the_manager() {
     assert!(names.iter().any(|name| name == "DAEDALUS_STORE_ID"), "{names:?}");
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "INVOCATION_ID"] {
         assert!(!names.iter().any(|found| found == name), "{names:?}");
+    }
+}
+
+/// The unit that is installed.
+const UNIT: &str = include_str!("../config/daedalus.service");
+
+/// What the unit says of this, exactly once.
+fn unit(key: &str) -> &'static str {
+    let said = |line: &'static str| line.strip_prefix(key)?.strip_prefix('=');
+    let mut values = UNIT.lines().filter_map(said);
+    let value = values.next().unwrap_or_else(|| panic!("the unit does not say {key}="));
+    assert_eq!(values.next(), None, "the unit says {key}= twice");
+    value
+}
+
+fn unit_time(key: &str) -> Duration {
+    Duration::from_secs(unit(key).parse().unwrap_or_else(|_| panic!("{key}= is seconds here")))
+}
+
+#[test]
+fn the_unit_lets_the_daemon_say_when_it_is_ready_and_end_its_agents_itself() {
+    assert_eq!(unit("Type"), "notify");
+    assert_eq!(unit("Restart"), "on-failure");
+    assert_eq!(unit("KillMode"), "mixed", "SIGTERM is for the daemon alone");
+    let config = Config::default();
+    assert!(unit_time("TimeoutStopSec") > config.pool.drain);
+    assert!(unit_time("TimeoutStartSec") > config.worker.start_timeout);
+    assert!(unit_time("WatchdogSec") > config.http.call_timeout, "a sign of life is such a call");
+    assert!(unit("ExecStart").ends_with("/daedalus serve"));
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    let manager = Manager::new();
+    let file = manager.folder.join("daedalus.service");
+    // The program of the unit must be there.
+    fs::write(&file, UNIT.replace("/usr/bin/daedalus", env!("CARGO_BIN_EXE_daedalus"))).unwrap();
+    let verify = Command::new("systemd-analyze").args(["--man=no", "verify"]).arg(&file).output();
+    match verify {
+        Ok(verify) => {
+            let said = String::from_utf8_lossy(&verify.stderr);
+            assert!(verify.status.success() && !said.contains("daedalus.service:"), "{said}");
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            println!("systemd-analyze is not here: whether systemd understands it is not known");
+        }
+        Err(error) => panic!("systemd-analyze: {error}"),
     }
 }
