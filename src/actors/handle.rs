@@ -2,6 +2,8 @@
 //! actor or its address.
 
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +37,14 @@ pub enum CallError {
     /// The store cannot be read.
     #[error("the store cannot be read; the log of the daemon says why, and nothing was changed")]
     StoreUnreadable,
-    /// The daemon is ending.
-    #[error("the daemon is ending")]
+    /// The agent was failed, and the store cannot be read.
+    #[error(
+        "the agent was failed, but the store cannot be read, so it is not known whether its task \
+         failed with it; the log of the daemon says why"
+    )]
+    FailedUnreadable,
+    /// The daemon is ending; the call may have taken effect.
+    #[error("the daemon is ending; the call may have taken effect")]
     Down,
 }
 
@@ -164,7 +172,10 @@ impl PoolHandle {
             Failing::Underway => self.wait(moved, Duration::ZERO).await?,
         };
         let status = match task_id {
-            Some(task_id) => self.status(task_id).await?,
+            Some(task_id) => self.status(task_id).await.map_err(|error| match error {
+                CallError::StoreUnreadable => CallError::FailedUnreadable,
+                other => other,
+            })?,
             None => None,
         };
         let reassigned = status == Some(TaskStatus::InProgress);

@@ -326,7 +326,7 @@ impl From<CallError> for Problem {
         match error {
             CallError::Refused(refusal) => refusal.into(),
             CallError::NoAnswer(_) => Self::new(Code::NoAnswer, error.to_string()),
-            CallError::StoreUnreadable | CallError::Down => {
+            CallError::StoreUnreadable | CallError::FailedUnreadable | CallError::Down => {
                 Self::new(Code::Unavailable, error.to_string())
             }
         }
