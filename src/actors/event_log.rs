@@ -23,54 +23,56 @@ impl EventLog {
         Self { log, clock, warned_at_us: None }
     }
 
-    /// Writes the line of an event.
-    pub(super) fn write(&mut self, event: &Event) {
+    /// Writes the line of an event, which happened at this time of day: it may have waited for the
+    /// disk since then.
+    pub(super) fn write(&mut self, event: &Event, at_us: u64) {
         let log = &self.log;
+        let ts = i64::try_from(at_us).unwrap_or(i64::MAX);
         match event {
             Event::PoolInitialized { target, pool_size, spawned } => {
                 info!(log, "pool_initialized";
-                    "target" => target, "pool_size" => pool_size, "spawned" => spawned);
+                    "ts" => ts, "target" => target, "pool_size" => pool_size, "spawned" => spawned);
             }
             Event::AgentSpawned { agent, kind } => {
-                info!(log, "agent_spawned"; "agent_id" => %agent, "kind" => kind);
+                info!(log, "agent_spawned"; "ts" => ts, "agent_id" => %agent, "kind" => kind);
             }
             Event::AgentRestarted { agent, incarnation } => {
                 info!(log, "agent_restarted";
-                    "agent_id" => %agent, "incarnation" => incarnation.get());
+                    "ts" => ts, "agent_id" => %agent, "incarnation" => incarnation.get());
             }
             Event::AgentStatusChanged { agent, incarnation, status, reason, detail } => {
                 let reason = reason.map_or("", |reason| reason.name());
                 if *status == AgentStatus::Degraded.name() {
                     warn!(log, "agent_status_changed";
-                        "agent_id" => %agent, "incarnation" => incarnation.get(),
+                        "ts" => ts, "agent_id" => %agent, "incarnation" => incarnation.get(),
                         "status" => status, "reason" => reason, "detail" => detail);
                 } else {
                     info!(log, "agent_status_changed";
-                        "agent_id" => %agent, "incarnation" => incarnation.get(),
+                        "ts" => ts, "agent_id" => %agent, "incarnation" => incarnation.get(),
                         "status" => status);
                 }
             }
             Event::AgentFailed { agent, incarnation, failure } => {
                 warn!(log, "agent_failed";
-                    "agent_id" => %agent, "incarnation" => incarnation.get(),
+                    "ts" => ts, "agent_id" => %agent, "incarnation" => incarnation.get(),
                     "cause" => &failure.cause, "detail" => &failure.detail);
             }
             Event::AgentRemoved { agent } => {
-                info!(log, "agent_removed"; "agent_id" => %agent);
+                info!(log, "agent_removed"; "ts" => ts, "agent_id" => %agent);
             }
             Event::TaskSubmitted { task_id, trace, kind } => {
                 info!(log, "task_submitted";
-                    "trace_id" => %trace, "task_id" => %task_id, "task_type" => kind.name());
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "task_type" => kind.name());
             }
             Event::TaskQueued { task_id, trace, queue_length } => {
                 info!(log, "task_queued";
-                    "trace_id" => %trace, "task_id" => %task_id, "queue_length" => queue_length);
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "queue_length" => queue_length);
             }
             Event::TaskRejected { trace, reason } => {
-                warn!(log, "task_rejected"; "trace_id" => %trace, "reason" => reason);
+                warn!(log, "task_rejected"; "ts" => ts, "trace_id" => %trace, "reason" => reason);
             }
             Event::TaskRetried { task_id, trace } => {
-                info!(log, "task_retried"; "trace_id" => %trace, "task_id" => %task_id);
+                info!(log, "task_retried"; "ts" => ts, "trace_id" => %trace, "task_id" => %task_id);
             }
             Event::TaskAssigned {
                 task_id,
@@ -82,7 +84,7 @@ impl EventLog {
                 waited_ms,
             } => {
                 info!(log, "task_assigned";
-                    "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
                     "incarnation" => incarnation.get(), "attempt" => attempt.get(),
                     "rule" => rule.name(), "waited_ms" => waited_ms);
             }
@@ -95,7 +97,7 @@ impl EventLog {
                 over_target,
             } => {
                 info!(log, "task_started";
-                    "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
                     "attempt" => attempt.get(),
                     "assignment_latency_ms" => assignment_latency_ms);
                 if *over_target {
@@ -108,7 +110,7 @@ impl EventLog {
             }
             Event::TaskRequeued { task_id, trace, agent, attempt, outcome, cause, failures } => {
                 warn!(log, "task_requeued";
-                    "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "agent_id" => %agent,
                     "attempt" => attempt.get(), "outcome" => outcome.name(), "cause" => cause,
                     "failures" => failures);
             }
@@ -117,19 +119,19 @@ impl EventLog {
                 match status {
                     TaskStatus::Completed => {
                         info!(log, "task_completed";
-                            "trace_id" => %trace, "task_id" => %task_id,
+                            "ts" => ts, "trace_id" => %trace, "task_id" => %task_id,
                             "agent_id" => agent, "attempt" => attempt.get(),
                             "duration_ms" => duration_ms, "cause" => cause);
                     }
                     TaskStatus::Failed => {
                         warn!(log, "task_failed";
-                            "trace_id" => %trace, "task_id" => %task_id,
+                            "ts" => ts, "trace_id" => %trace, "task_id" => %task_id,
                             "agent_id" => agent, "attempt" => attempt.get(),
                             "duration_ms" => duration_ms, "cause" => cause);
                     }
                     TaskStatus::Cancelled | TaskStatus::Pending | TaskStatus::InProgress => {
                         info!(log, "task_cancelled";
-                            "trace_id" => %trace, "task_id" => %task_id,
+                            "ts" => ts, "trace_id" => %trace, "task_id" => %task_id,
                             "agent_id" => agent, "attempt" => attempt.get(),
                             "duration_ms" => duration_ms, "cause" => cause);
                     }
@@ -137,14 +139,14 @@ impl EventLog {
             }
             Event::GateChanged { gate, open, queue_length } => {
                 if *open {
-                    info!(log, "gate_opened"; "gate" => gate, "queue_length" => queue_length);
+                    info!(log, "gate_opened"; "ts" => ts, "gate" => gate, "queue_length" => queue_length);
                 } else {
-                    warn!(log, "gate_closed"; "gate" => gate, "queue_length" => queue_length);
+                    warn!(log, "gate_closed"; "ts" => ts, "gate" => gate, "queue_length" => queue_length);
                 }
             }
             Event::PoolShutdown(closed) => {
                 info!(log, "pool_shutdown";
-                    "agents_stopped" => closed.agents_stopped,
+                    "ts" => ts, "agents_stopped" => closed.agents_stopped,
                     "tasks_requeued" => closed.tasks_requeued,
                     "tasks_pending" => closed.tasks_pending);
             }

@@ -141,10 +141,10 @@ impl Router {
         let mut effects = std::mem::take(&mut self.effects);
         if self.outbox.is_clear() {
             for effect in effects.drain(..) {
-                self.perform(effect);
+                self.perform(effect, now.wall_us);
             }
         } else {
-            self.outbox.hold(effects.drain(..));
+            self.outbox.hold(effects.drain(..), now.wall_us);
         }
         self.effects = effects;
     }
@@ -153,13 +153,14 @@ impl Router {
     fn let_go(&mut self) {
         while let Some(held) = self.outbox.next() {
             match held {
-                Held::Effect(effect) => self.perform(effect),
+                Held::Effect(effect, at_us) => self.perform(effect, at_us),
                 Held::Letter(send) => send(),
             }
         }
     }
 
-    fn perform(&mut self, effect: Effect) {
+    /// Does what a turn wanted at this time of day.
+    fn perform(&mut self, effect: Effect, at_us: u64) {
         match effect {
             Effect::Assign { agent, incarnation, assignment } => {
                 if let Some(worker) = self.worker(agent, incarnation) {
@@ -206,7 +207,7 @@ impl Router {
             }
             Effect::Drained => self.waiters.drained(),
             Effect::ProcessesStopped => self.waiters.stopped(),
-            Effect::Event(event) => self.events.write(&event),
+            Effect::Event(event) => self.events.write(&event, at_us),
         }
     }
 

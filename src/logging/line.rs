@@ -19,10 +19,9 @@ pub(super) struct Line<'a> {
 
 impl KV for Line<'_> {
     fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
-        let mut found = FindTime(None);
-        self.pairs.serialize(record, &mut found)?;
+        let time_us = time_in(record, self.pairs)?.unwrap_or_else(now_us);
         let mut once = Once { inner: serializer, seen: Vec::with_capacity(16) };
-        once.emit_str(TS, &rfc3339(found.0.unwrap_or_else(now_us)))?;
+        once.emit_str(TS, &rfc3339(time_us))?;
         once.emit_str("level", LogConfig::level_name(record.level()))?;
         once.emit_arguments("msg", record.msg())?;
         self.pairs.serialize(record, &mut once)?;
@@ -35,7 +34,14 @@ fn rfc3339(us: i64) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Looks for the time that the caller's side put first.
+/// The time that is among these pairs, in microseconds since the Unix epoch.
+pub(super) fn time_in(record: &Record<'_>, pairs: &dyn KV) -> Result<Option<i64>, slog::Error> {
+    let mut found = FindTime(None);
+    pairs.serialize(record, &mut found)?;
+    Ok(found.0)
+}
+
+/// Looks for a time.
 struct FindTime(Option<i64>);
 
 impl Serializer for FindTime {

@@ -1,7 +1,7 @@
 //! Logs: one line per event on stderr, written by a thread of its own.
 //!
 //! ```text
-//! caller:  level filter -> time of the event -> bounded channel (full: dropped and counted)
+//! caller:  level filter -> time, if the record has none -> bounded channel (full: dropped and counted)
 //! thread:  each key once -> JSON or text -> one write per line
 //! ```
 //!

@@ -1,4 +1,5 @@
-//! The caller's side: takes the time of the event and hands the record over, or counts it.
+//! The caller's side: takes the time, unless the record says when its event happened, and hands the
+//! record over, or counts it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,6 +7,8 @@ use std::time::SystemTime;
 
 use slog::{BorrowedKV, Drain, Never, OwnedKVList, Record, RecordStatic, SingleKV};
 use slog_async::{AsyncCore, AsyncError};
+
+use super::line::time_in;
 
 /// The key of the time; on the way to the thread it holds microseconds since the Unix epoch.
 pub(super) const TS: &str = "ts";
@@ -28,11 +31,15 @@ impl Drain for Shell {
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        let same =
-            RecordStatic { location: record.location(), level: record.level(), tag: record.tag() };
-        let pairs = (SingleKV(TS, now_us()), record.kv());
-        let stamped = Record::new(&same, record.msg(), BorrowedKV(&pairs));
-        match self.core.log(&stamped, values) {
+        let logged = if says_when(record) {
+            self.core.log(record, values)
+        } else {
+            let level = record.level();
+            let same = RecordStatic { location: record.location(), level, tag: record.tag() };
+            let pairs = (SingleKV(TS, now_us()), record.kv());
+            self.core.log(&Record::new(&same, record.msg(), BorrowedKV(&pairs)), values)
+        };
+        match logged {
             Ok(()) => {}
             // After the guard is gone nobody is left to tell; counting does no harm.
             Err(AsyncError::Full | AsyncError::Fatal(_)) => {
@@ -41,6 +48,11 @@ impl Drain for Shell {
         }
         Ok(())
     }
+}
+
+/// Whether the record brings a time: what it is about happened before.
+fn says_when(record: &Record<'_>) -> bool {
+    matches!(time_in(record, &record.kv()), Ok(Some(_)))
 }
 
 /// Microseconds since the Unix epoch.

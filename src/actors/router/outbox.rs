@@ -17,8 +17,8 @@ use crate::store::{Handed, Ledger};
 
 /// What may leave once a turn is durable.
 pub(super) enum Held {
-    /// Something to do outside.
-    Effect(Effect),
+    /// Something to do outside, and when it was wanted: a time of day in microseconds.
+    Effect(Effect, u64),
     /// An answer, or a question to the store.
     Letter(Box<dyn FnOnce()>),
 }
@@ -26,7 +26,7 @@ pub(super) enum Held {
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Effect(effect) => effect.fmt(f),
+            Self::Effect(effect, _) => effect.fmt(f),
             Self::Letter(_) => f.write_str("Letter"),
         }
     }
@@ -70,10 +70,10 @@ impl Outbox {
     }
 
     /// Keeps effects until what was handed over is durable.
-    pub(super) fn hold(&self, effects: impl Iterator<Item = Effect>) {
+    pub(super) fn hold(&self, effects: impl Iterator<Item = Effect>, at_us: u64) {
         let inside = &mut *self.0.borrow_mut();
         let turn = inside.handed;
-        inside.held.extend(effects.map(|effect| (turn, Held::Effect(effect))));
+        inside.held.extend(effects.map(|effect| (turn, Held::Effect(effect, at_us))));
     }
 
     /// Sends something as soon as what was handed over is durable: now, or later.

@@ -1,11 +1,15 @@
 //! What cannot be seen from outside: the order of what two actors do within a moment.
 
+use std::fmt;
+use std::sync::Mutex;
+
 use actix::Handler;
-use slog::{Discard, Logger, o};
+use slog::{Discard, Drain, KV, Key, Logger, OwnedKVList, Record, Serializer, o};
 
 use super::*;
+use crate::actors::clock::wall_us;
 use crate::actors::fatal::Fatal;
-use crate::actors::messages::Resumed;
+use crate::actors::messages::{AgentAdded, Committed, Resumed};
 use crate::domain::{AgentKind, Gates, Limits, TaskTypes};
 use crate::store::MemoryStore;
 use crate::worker::spawner::{Spawner, SpawnerOptions};
@@ -20,7 +24,18 @@ fn overdue(pulse: &Arc<Pulse>) -> Router {
     let kind = AgentKind::External { lease_us: Some(LEASE_US) };
     scheduler.add_agent(agent, kind, TaskTypes::ALL, fresh_ids(), then, &mut effects);
     scheduler.heartbeat(agent, None, fresh_ids(), then, &mut effects).expect("it is there");
-    let (log, fatal) = (Logger::root(Discard, o!()), Fatal::new());
+    let ledger = Ledger::here(Box::new(MemoryStore::new()));
+    router(scheduler, effects, pulse, ledger, Logger::root(Discard, o!()))
+}
+
+fn router(
+    scheduler: Scheduler,
+    effects: Vec<Effect>,
+    pulse: &Arc<Pulse>,
+    ledger: Ledger,
+    log: Logger,
+) -> Router {
+    let fatal = Fatal::new();
     let clock = Clock::start();
     let spawner = Spawner::start(SpawnerOptions {
         launcher: "/no/launcher".into(),
@@ -29,7 +44,7 @@ fn overdue(pulse: &Arc<Pulse>) -> Router {
         on_panic: Box::new(|| {}),
     });
     let means = Means {
-        ledger: Ledger::here(Box::new(MemoryStore::new())),
+        ledger,
         gauges: Arc::new(Gauges::new(0)),
         history: HistoryReader::start(Vec::new(), &fatal, log.clone()),
         clock,
@@ -72,5 +87,62 @@ fn a_timer_that_fires_without_a_standstill_does_what_is_due() {
     with_overdue(|router, _pulse, ctx| {
         router.timer_fired(ctx);
         assert_eq!(router.scheduler.next_timeout(), None, "the lease has ended");
+    });
+}
+
+/// Keeps the times of the lines.
+#[derive(Clone, Debug, Default)]
+struct Times(Arc<Mutex<Vec<i64>>>);
+
+impl Drain for Times {
+    type Ok = ();
+    type Err = slog::Error;
+
+    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), slog::Error> {
+        record.kv().serialize(record, &mut self.clone())
+    }
+}
+
+impl Serializer for Times {
+    fn emit_arguments(&mut self, _: Key, _: &fmt::Arguments<'_>) -> slog::Result {
+        Ok(())
+    }
+
+    fn emit_i64(&mut self, key: Key, value: i64) -> slog::Result {
+        if key == "ts" {
+            self.0.lock().expect("nobody panics with it").push(value);
+        }
+        Ok(())
+    }
+
+    fn emit_serde(&mut self, _: Key, _: &dyn slog::SerdeValue) -> slog::Result {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_event_that_waits_for_the_disk_is_told_with_the_time_at_which_it_happened() {
+    actix::System::new().block_on(async {
+        let times = Times::default();
+        let log = Logger::root(times.clone().fuse(), o!());
+        Router::create(|ctx| {
+            let scheduler = Scheduler::new(Limits::default(), Gates::default());
+            let pulse = Arc::new(Pulse::new(LEASE_US));
+            // The disk hangs.
+            let (ledger, _nobody_writes) = Ledger::to_thread();
+            let mut router = router(scheduler, Vec::new(), &pulse, ledger, log);
+            let id = AgentId::from_uuid(Uuid::new_v4());
+            let (kind, types) = (AgentKind::External { lease_us: None }, TaskTypes::ALL);
+            let before = wall_us();
+            router.handle(AgentAdded { id, kind, types, ids: fresh_ids(), target: 1 }, ctx);
+            let after = wall_us();
+            assert!(times.0.lock().unwrap().is_empty(), "nothing is told before it is on disk");
+            while wall_us() <= after {}
+            router.handle(Committed(1), ctx);
+            let times = times.0.lock().unwrap();
+            let happened = |ts: &i64| (before..=after).contains(&ts.unsigned_abs());
+            assert!(!times.is_empty() && times.iter().all(happened), "{times:?}, {after}");
+            router
+        });
     });
 }
