@@ -2,7 +2,7 @@
 //! right after it: the next start knows everything that anybody was told, and goes on to the end.
 //!
 //! It runs within this process, because only a test can make a store stop: the daemon has no back
-//! door for that. All agents are external, so nothing else is started.
+//! door for that. The agents of the script are external, so nothing else is started.
 
 #[path = "every_commit/pool.rs"]
 mod pool;
@@ -11,8 +11,12 @@ mod script;
 #[path = "every_commit/store.rs"]
 mod store;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use daedalus::actors::messages::SpawnAgent;
+use daedalus::domain::{AgentKind, TaskTypes};
 use pool::Pool;
 use script::{Told, play};
 use store::{Fails, StopAt};
@@ -78,4 +82,28 @@ fn what_was_told_is_known_after_a_stop_before_any_commit() {
 #[test]
 fn what_was_told_is_known_after_a_stop_right_after_any_commit() {
     for_every_commit(Fails::After);
+}
+
+/// Else the next daemon would give the same incarnation to another process.
+#[test]
+fn no_process_is_started_for_a_life_that_is_not_on_disk() {
+    let place = Place::new();
+    let (launcher, started) = (place.0.join("launcher"), place.0.join("started"));
+    let script = format!("#!/bin/sh\n: > '{}'\n", started.display());
+    std::fs::write(&launcher, script).expect("it can be written");
+    let anybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&launcher, anybody).expect("it is ours");
+    for (stop_at, may_start) in [(1, false), (FAR_TOO_MANY, true)] {
+        actix::System::new().block_on(async {
+            let store = StopAt::open(&place.store(), stop_at, Fails::Before);
+            let pool = Pool::start_with(Box::new(store), launcher.clone());
+            let agent = SpawnAgent { kind: Some(AgentKind::Process), types: TaskTypes::ALL };
+            let stopped = pool.until_lost(pool.handle.spawn(agent)).await.is_none();
+            assert_eq!(stopped, !may_start);
+            // What must not come is given the time to.
+            tokio::time::sleep(Duration::from_millis(if may_start { 0 } else { 200 })).await;
+            assert_eq!(started.exists(), may_start);
+            pool.end(stopped).await;
+        });
+    }
 }

@@ -171,8 +171,7 @@ impl PoolSupervisor {
         self.start_worker(id, incarnation);
     }
 
-    /// The actor starts its process only when the Router knows of this life: a report that came
-    /// before would be dropped.
+    /// The Router has the process started when it knows of this life, which it was told before.
     fn start_worker(&self, id: AgentId, incarnation: Incarnation) {
         let agent = WorkerAgent::new(
             id,
@@ -184,8 +183,7 @@ impl PoolSupervisor {
             self.clock,
         );
         let worker = WorkerAgent::start_in_arbiter(&self.arbiter, move |_ctx| agent);
-        self.router.do_send(WorkerStarted { id, incarnation, worker: worker.clone() });
-        worker.do_send(Launch);
+        self.router.do_send(WorkerStarted { id, incarnation, worker });
     }
 
     fn restart_later(&mut self, id: AgentId, wait_us: u64, ctx: &mut Context<Self>) {

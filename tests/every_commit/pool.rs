@@ -1,6 +1,7 @@
 //! A pool of external agents within this process.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use daedalus::actors::fatal::{Fatal, Loss};
@@ -22,11 +23,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn start(mut store: Box<dyn Store>) -> Self {
+    pub(crate) fn start(store: Box<dyn Store>) -> Self {
+        Self::start_with(store, env!("CARGO_BIN_EXE_daedalus").into())
+    }
+
+    pub(crate) fn start_with(mut store: Box<dyn Store>, launcher: PathBuf) -> Self {
         let log = Logger::root(Discard, o!());
         let fatal = Fatal::new();
         let spawner = Spawner::start(SpawnerOptions {
-            launcher: env!("CARGO_BIN_EXE_daedalus").into(),
+            launcher,
             store_id: store.id().to_string(),
             log: log.clone(),
             on_panic: Box::new(|| {}),

@@ -7,7 +7,7 @@ use crate::domain::{Assignment, Attempt, TaskId};
 
 // ---- To WorkerAgents, from the Router and the PoolSupervisor -----------------------------------
 
-/// From the supervisor, once the Router knows of this life: start the process.
+/// From the Router, once this life is on disk: start the process.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Launch;

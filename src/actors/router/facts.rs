@@ -58,7 +58,10 @@ impl Handler<WorkerStarted> for Router {
         if self.scheduler.is_doomed(id, incarnation) {
             worker.do_send(KillWorker);
         }
-        self.workers.insert(id, (incarnation, worker));
+        self.workers.insert(id, (incarnation, worker.clone()));
+        // Not before this life is on disk: after a crash the next daemon would have another of the
+        // same number.
+        self.outbox.send(move || worker.do_send(Launch));
     }
 }
 
