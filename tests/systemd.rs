@@ -1,10 +1,6 @@
 //! What a service manager hears of the daemon, and that it gets no further than the daemon.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "this is test code, also outside of any test function"
-)]
+#![expect(clippy::unwrap_used, reason = "this is test code, also outside of any test function")]
 
 #[path = "support/daemon.rs"]
 mod support;

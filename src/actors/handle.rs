@@ -172,9 +172,9 @@ impl PoolHandle {
             Failing::Underway => self.wait(moved, Duration::ZERO).await?,
         };
         let status = match task_id {
-            Some(task_id) => self.status(task_id).await.map_err(|error| match error {
-                CallError::StoreUnreadable => CallError::FailedUnreadable,
-                other => other,
+            Some(task_id) => self.status(task_id).await.map_err(|error| {
+                let is_unread = error == CallError::StoreUnreadable;
+                if is_unread { CallError::FailedUnreadable } else { error }
             })?,
             None => None,
         };
