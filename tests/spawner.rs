@@ -277,12 +277,16 @@ fn a_worker_gets_its_three_streams_and_the_built_environment_only() {
             });
             links.collect::<std::collections::BTreeMap<u32, String>>()
         };
+        // It goes on while its worker already begins.
+        until("the launcher has its own three streams and one file", || {
+            let its_launchers = fds(agent.launcher);
+            its_launchers.len() == 4 && its_launchers[&1] == "/dev/null" // so that the end of the output is seen
+        })
+        .await;
         let (mine, its_launchers) = (fds(worker), fds(agent.launcher));
         assert_eq!(mine.keys().copied().collect::<Vec<_>>(), [0, 1, 2], "{mine:?}");
         assert!(mine.values().all(|link| link.starts_with("pipe:")), "{mine:?}");
         assert_eq!(its_launchers[&0], mine[&0], "it watches the same pipe");
-        assert_eq!(its_launchers[&1], "/dev/null", "so that the end of the output is seen");
-        assert_eq!(its_launchers.len(), 4, "{its_launchers:?}");
         assert!(fds(other.worker_pid()).values().all(|link| !mine.values().any(|m| m == link)));
 
         let mut names = proc::environment_names(worker).unwrap();
