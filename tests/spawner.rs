@@ -277,10 +277,11 @@ fn a_worker_gets_its_three_streams_and_the_built_environment_only() {
             });
             links.collect::<std::collections::BTreeMap<u32, String>>()
         };
-        // It goes on while its worker already begins.
+        // It goes on while its worker already begins. Then it lets go of the worker's output, whose
+        // end is seen by that.
         until("the launcher has its own three streams and one file", || {
             let its_launchers = fds(agent.launcher);
-            its_launchers.len() == 4 && its_launchers[&1] == "/dev/null" // so that the end of the output is seen
+            its_launchers.len() == 4 && its_launchers[&1] == "/dev/null"
         })
         .await;
         let (mine, its_launchers) = (fds(worker), fds(agent.launcher));
