@@ -42,6 +42,10 @@ const MAILBOX: usize = 4_096;
 /// How soon to look again whether the watcher has moved the deadlines after a standstill.
 const AFTER_STANDSTILL: Duration = Duration::from_millis(5);
 
+/// How long a change may wait for the commit of another one. A task that ends within that time
+/// costs one sync less.
+const POSTPONED_AT_MOST: Duration = Duration::from_millis(20);
+
 /// Owns the scheduler, and the addresses of the agents' actors.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -50,6 +54,10 @@ pub(super) struct Router {
     pulse: Arc<Pulse>,
     /// Filled and emptied within one turn; kept for its room.
     effects: Vec<Effect>,
+    /// Whether the changes of an earlier turn were not handed over yet.
+    postponed: bool,
+    /// Whether a timer is set that ends that.
+    postponed_timer: bool,
     outbox: Outbox,
     gauges: Arc<Gauges>,
     history: Addr<HistoryReader>,
@@ -91,6 +99,8 @@ impl Router {
             clock,
             pulse,
             effects,
+            postponed: false,
+            postponed_timer: false,
             outbox: Outbox::new(ledger),
             gauges,
             history,
@@ -129,17 +139,56 @@ impl Router {
         verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>) -> R,
     ) -> Answer<R> {
         let answer = self.turn(ctx, verb);
-        self.outbox.answer(answer)
+        self.answer(answer)
+    }
+
+    /// A turn that nobody waits for: what it changed goes with the next commit.
+    fn postponed_turn(
+        &mut self,
+        ctx: &mut Context<Self>,
+        verb: impl FnOnce(&mut Scheduler, Now, &mut Vec<Effect>),
+    ) {
+        let now = self.clock.now();
+        verb(&mut self.scheduler, now, &mut self.effects);
+        self.outbox.hold_for_next(self.effects.drain(..), now.wall_us);
+        self.postponed = true;
+        if !std::mem::replace(&mut self.postponed_timer, true) {
+            ctx.run_later(POSTPONED_AT_MOST, |router, _| {
+                router.postponed_timer = false;
+                router.catch_up();
+            });
+        }
+        self.arm_timer(now, ctx);
+    }
+
+    /// Releases what was postponed.
+    fn catch_up(&mut self) {
+        if self.postponed {
+            self.release(self.clock.now());
+        }
+    }
+
+    /// An answer that leaves when everything before it is durable.
+    fn answer<R>(&mut self, value: R) -> Answer<R> {
+        self.catch_up();
+        self.outbox.answer(value)
+    }
+
+    /// Sends something when everything before it is durable.
+    fn send(&mut self, letter: impl FnOnce() + 'static) {
+        self.catch_up();
+        self.outbox.send(letter);
     }
 
     /// Hands over what the turn changed, and lets its effects leave when that is durable.
     fn release(&mut self, now: Now) {
         let changes = self.scheduler.take_changes(now);
-        if !changes.is_empty() {
+        if std::mem::take(&mut self.postponed) || !changes.is_empty() {
             self.outbox.hand_over(changes);
         }
         let mut effects = std::mem::take(&mut self.effects);
         if self.outbox.is_clear() {
+            self.let_go();
             for effect in effects.drain(..) {
                 self.perform(effect, now.wall_us);
             }

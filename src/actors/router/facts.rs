@@ -123,7 +123,7 @@ impl Handler<TaskStarted> for Router {
 
     fn handle(&mut self, message: TaskStarted, ctx: &mut Context<Self>) {
         let TaskStarted { id, incarnation, task_id, attempt } = message;
-        self.turn(ctx, |scheduler, now, effects| {
+        self.postponed_turn(ctx, |scheduler, now, effects| {
             scheduler.task_started(id, incarnation, task_id, attempt, now, effects);
         });
     }

@@ -19,13 +19,13 @@ pub(super) type Lookups = HashMap<Arc<str>, Vec<SubmitKeyed>>;
 impl Router {
     /// Answers when what happened before is durable.
     pub(super) fn tell<T: 'static, E: 'static>(
-        &self,
+        &mut self,
         caller: oneshot::Sender<Result<T, CallError>>,
         answer: Result<T, E>,
     ) where
         CallError: From<E>,
     {
-        self.outbox.send(move || {
+        self.send(move || {
             // A caller that waits no more is no error.
             let _unheard = caller.send(answer.map_err(CallError::from));
         });
@@ -51,7 +51,7 @@ impl Handler<SubmitKeyed> for Router {
         waiting.push(message);
         if waiting.len() == 1 {
             let (history, router) = (self.history.clone(), ctx.address().recipient());
-            self.outbox.send(move || history.do_send(FindKey { name, router }));
+            self.send(move || history.do_send(FindKey { name, router }));
         }
     }
 }

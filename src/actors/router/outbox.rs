@@ -76,6 +76,13 @@ impl Outbox {
         inside.held.extend(effects.map(|effect| (turn, Held::Effect(effect, at_us))));
     }
 
+    /// Keeps effects until what is handed over next is durable.
+    pub(super) fn hold_for_next(&self, effects: impl Iterator<Item = Effect>, at_us: u64) {
+        let inside = &mut *self.0.borrow_mut();
+        let turn = inside.handed + 1;
+        inside.held.extend(effects.map(|effect| (turn, Held::Effect(effect, at_us))));
+    }
+
     /// Sends something as soon as what was handed over is durable: now, or later.
     pub(super) fn send(&self, letter: impl FnOnce() + 'static) {
         if self.is_clear() {

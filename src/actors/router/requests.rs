@@ -38,7 +38,7 @@ impl Handler<SubmitTask> for Router {
         ctx: &mut Context<Self>,
     ) -> Self::Result {
         let accepted = self.submit_task(id, spec, ctx);
-        self.outbox.answer(accepted)
+        self.answer(accepted)
     }
 }
 
@@ -46,7 +46,8 @@ impl Handler<GetTask> for Router {
     type Result = Answer<Result<TaskView, Refusal>>;
 
     fn handle(&mut self, GetTask(id): GetTask, _ctx: &mut Context<Self>) -> Self::Result {
-        self.outbox.answer(self.scheduler.task(id, self.clock.now()))
+        let found = self.scheduler.task(id, self.clock.now());
+        self.answer(found)
     }
 }
 
@@ -64,7 +65,7 @@ impl Handler<Settle> for Router {
     type Result = Answer<()>;
 
     fn handle(&mut self, _: Settle, _ctx: &mut Context<Self>) -> Self::Result {
-        self.outbox.answer(())
+        self.answer(())
     }
 }
 
@@ -72,7 +73,8 @@ impl Handler<GetSummaries> for Router {
     type Result = Answer<Vec<TaskSummary>>;
 
     fn handle(&mut self, GetSummaries(ids): GetSummaries, _: &mut Context<Self>) -> Self::Result {
-        self.outbox.answer(self.scheduler.summaries(&ids, self.clock.now()))
+        let found = self.scheduler.summaries(&ids, self.clock.now());
+        self.answer(found)
     }
 }
 
@@ -100,7 +102,8 @@ impl Handler<ListAgents> for Router {
     type Result = Answer<Vec<AgentView>>;
 
     fn handle(&mut self, _: ListAgents, _ctx: &mut Context<Self>) -> Self::Result {
-        self.outbox.answer(self.scheduler.agent_views())
+        let found = self.scheduler.agent_views();
+        self.answer(found)
     }
 }
 
@@ -108,7 +111,8 @@ impl Handler<GetAgent> for Router {
     type Result = Answer<Result<AgentView, Refusal>>;
 
     fn handle(&mut self, GetAgent(id): GetAgent, _ctx: &mut Context<Self>) -> Self::Result {
-        self.outbox.answer(self.scheduler.agent_view(id))
+        let found = self.scheduler.agent_view(id);
+        self.answer(found)
     }
 }
 
@@ -122,7 +126,7 @@ impl Handler<FailAgent> for Router {
         if failing == Ok(Failing::Underway) {
             self.waiters.await_failed_over(id, failed_over);
         }
-        self.outbox.answer(failing)
+        self.answer(failing)
     }
 }
 
@@ -130,7 +134,8 @@ impl Handler<GetStatus> for Router {
     type Result = Answer<Option<TaskStatus>>;
 
     fn handle(&mut self, GetStatus(id): GetStatus, _ctx: &mut Context<Self>) -> Self::Result {
-        self.outbox.answer(self.scheduler.status_here(id))
+        let found = self.scheduler.status_here(id);
+        self.answer(found)
     }
 }
 
@@ -156,7 +161,7 @@ impl Handler<AwaitSettled> for Router {
         let waits = |id: &_| self.scheduler.agent_view(*id).is_ok_and(unsettled);
         let ids = ids.into_iter().filter(waits).collect();
         self.waiters.await_settled(ids, settled);
-        self.outbox.answer(())
+        self.answer(())
     }
 }
 
@@ -169,7 +174,7 @@ impl Handler<AwaitRemoved> for Router {
         if view.is_ok() {
             self.waiters.await_removed(id, removed);
         }
-        self.outbox.answer(view.map(|view| view.run.map(|(task_id, _)| task_id)))
+        self.answer(view.map(|view| view.run.map(|(task_id, _)| task_id)))
     }
 }
 
@@ -200,7 +205,7 @@ impl Handler<FetchAssignment> for Router {
         let fetched = self.turn(ctx, |scheduler, now, effects| {
             scheduler.fetch(id, incarnation, fresh_ids(), now, effects)
         });
-        self.outbox.answer(fetched.map(|(incarnation, assignment)| {
+        let fetched = fetched.map(|(incarnation, assignment)| {
             let waits = assignment.is_none() && wait && !self.waits_ended;
             let news = waits.then(|| {
                 let woken = self.waiters.open_poll(id);
@@ -208,7 +213,8 @@ impl Handler<FetchAssignment> for Router {
                 PollTicket { agent: id, woken, router: ctx.address().recipient() }
             });
             Fetched { incarnation, assignment, news }
-        }))
+        });
+        self.answer(fetched)
     }
 }
 

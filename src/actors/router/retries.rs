@@ -79,7 +79,7 @@ impl Router {
         self.retries.under_way = Some(retry);
         let Some(router) = self.retries.router.clone() else { return };
         let history = self.history.clone();
-        self.outbox.send(move || {
+        self.send(move || {
             history.do_send(FetchEnded { wanted, router: router.recipient() });
         });
     }
