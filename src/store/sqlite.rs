@@ -11,6 +11,7 @@ mod expire;
 mod history;
 mod lessons;
 mod load;
+mod log;
 mod open;
 mod partial;
 mod place;

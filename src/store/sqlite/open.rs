@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
+use super::log;
 use super::place::{self, beside, wal_path};
 use super::probe;
 use super::schema::{self, MIGRATIONS, Owner, VERSION};
@@ -52,6 +53,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
     }
     prepare(&connection, WRITER_CACHE_KIB).map_err(failed)?;
     into_wal(&connection, path)?;
+    log::to_disk(&connection, path)?;
     schema::migrate(&mut connection, version, MIGRATIONS).map_err(failed)?;
     probe::probe(&connection, path)?;
     let id = schema::store_id(&connection).map_err(failed)?;

@@ -47,6 +47,34 @@ fn a_torn_end_of_the_log_takes_no_earlier_commit_with_it() {
     assert_eq!(found(&copy), 20, "bytes of a write that never finished");
 }
 
+/// How much this thread has written to files.
+fn written() -> u64 {
+    let counted = fs::read_to_string("/proc/thread-self/io").unwrap();
+    counted.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
+
+/// The kernel may have what the disk has not: after a kill, and after a sync that failed.
+#[test]
+fn a_start_writes_the_log_that_it_goes_on_with_again() {
+    let place = Place::new();
+    let mut store = place.open();
+    let mut task = pending(1);
+    task.spec.payload = payload(3_000_000);
+    store.commit(vec![new(task.clone()), new(pending(2))]).unwrap();
+    let copy = crashed(&place);
+    let log = fs::read(copy.wal()).unwrap();
+    let before = written();
+    let mut again = copy.open();
+    let start = written() - before;
+    assert!(start >= log.len() as u64, "{start} bytes for a log of {}", log.len());
+    assert_eq!(fs::read(copy.wal()).unwrap(), log, "and changes nothing of it");
+    assert_eq!(again.load().unwrap().tasks, [task, pending(2)]);
+    drop(again);
+    let before = written();
+    copy.open();
+    assert!(written() - before < 100_000, "nothing is to be done for a store that was closed");
+}
+
 #[test]
 fn a_large_payload_is_written_once() {
     let place = Place::new();
