@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::rows::{self, Unreadable};
-use super::{agents, cannot, lessons, load, once, open, schema};
+use super::{agents, cannot, lessons, load, log, once, open, place, schema};
 use crate::domain::{AgentId, AgentKind, TaskId, TaskState, TaskStatus};
 use crate::store::StoreError;
 
@@ -91,11 +91,13 @@ pub struct AtStart {
     pub going_on: Vec<TaskId>,
 }
 
-/// Reads the store at `path`, or a backup of one, and changes nothing. It may be in use.
+/// Reads the store at `path`, or a backup of one, and changes nothing. It may be in use, by another
+/// process.
 ///
 /// # Errors
 /// What keeps it from being read at all.
 pub fn check(path: &Path) -> Result<CheckReport, StoreError> {
+    log::refuse_another_files(&place::locate(path)?)?;
     let connection = open::reader(path)?;
     // All that follows is about one moment.
     let moment = connection.unchecked_transaction().map_err(cannot("read", path))?;

@@ -1,18 +1,24 @@
 //! The write-ahead log that an earlier daemon left, before anything of it is used.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::cannot;
-use super::place::{directory, wal_path};
+use super::place::{beside, directory, wal_path};
 use crate::store::StoreError;
 
 /// How much of the log is written at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// How a file of SQLite begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// Where the file says how it is written.
+const WRITE_VERSION: usize = 18;
+/// What it says when that is not with a write-ahead log.
+const WITHOUT_LOG: u8 = 1;
 
 /// Brings the log to the disk. SQLite takes whatever the kernel has of it for committed, and a
 /// daemon that was killed, or could not sync, may have left there what no disk knows.
@@ -52,6 +58,30 @@ fn write_again(path: &Path) -> io::Result<()> {
         file.write_all_at(&piece[..length], at)?;
         at += length as u64;
     }
+}
+
+/// Refuses a file that never had a log, such as a backup, while there is one beside it: that is
+/// another file's, and SQLite would mix the two.
+///
+/// Nobody in this process may have the file open: its locks would go with the descriptor.
+pub(super) fn refuse_another_files(path: &Path) -> Result<(), StoreError> {
+    let wal = wal_path(path);
+    if is_empty(&wal) {
+        return Ok(());
+    }
+    // What cannot be read is refused in other words later.
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    if read.is_err() || !header.starts_with(MAGIC) || header[WRITE_VERSION] != WITHOUT_LOG {
+        return Ok(());
+    }
+    let (place, wal, shm) = (path.display(), wal.display(), beside(path, "-shm"));
+    Err(StoreError::plain(format!(
+        "{place} never had a log, as a backup has none, so {wal} belongs to the file that was there \
+         before, and the two would be mixed: move {wal} and {} away to begin with {place}, or put \
+         back the file that they belong to",
+        shm.display()
+    )))
 }
 
 fn is_empty(wal: &Path) -> bool {

@@ -42,6 +42,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
         refuse_lonely_wal(path)?;
         make(path)?;
     }
+    log::refuse_another_files(path)?;
     let failed = |error| explain(path, error);
     let mut connection = Connection::open_with_flags(path, TO_WRITE).map_err(failed)?;
     // Else what is refused below would be changed at the close: the log would go into the file.

@@ -63,6 +63,31 @@ fn a_backup_is_a_store_of_its_own() {
     assert_eq!(vacuum, 2, "it can give pages back, too");
 }
 
+/// A daemon that was killed leaves its log, and somebody restores only the file.
+#[test]
+fn a_backup_beside_the_log_of_another_file_is_refused_and_both_are_left_alone() {
+    let (place, other) = (Place::new(), Place::new());
+    let mut store = filled(&place);
+    let copy = place.0.join("copy.db");
+    backup(&place.file(), &copy, |_| ()).unwrap();
+    store.commit(vec![new(pending(20))]).unwrap();
+    fs::copy(&copy, other.file()).unwrap();
+    fs::copy(place.wal(), other.wal()).unwrap();
+    let files = || [fs::read(other.file()).unwrap(), fs::read(other.wal()).unwrap()];
+    let before = files();
+    for said in [
+        SqliteStore::open(&other.file()).unwrap_err().chain(),
+        check(&other.file()).unwrap_err().chain(),
+    ] {
+        assert!(said.contains("daedalus.db never had a log, as a backup has none"), "{said}");
+        assert!(said.contains("daedalus.db-shm away to begin with"), "{said}");
+    }
+    assert_eq!(files(), before);
+    fs::write(other.wal(), "").unwrap();
+    assert!(check(&other.file()).unwrap().sound);
+    assert_eq!(other.open().load().unwrap().tasks.len(), 4);
+}
+
 #[test]
 fn a_backup_replaces_nothing() {
     let (place, other) = (Place::new(), Place::new());
