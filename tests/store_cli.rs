@@ -4,8 +4,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::symlink;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,8 +50,16 @@ impl Place {
 
     /// The daemon of this place without agents, once it listens, and what it says.
     fn serve(&self, store: &str) -> Result<Running, String> {
+        self.serve_as(store, None)
+    }
+
+    /// The same with another user.
+    fn serve_as(&self, store: &str, user: Option<u32>) -> Result<Running, String> {
         let mut command = self.command(&["serve", "--bind", "127.0.0.1:0"]);
         command.env("DAEDALUS_STORE__PATH", store).env("DAEDALUS_POOL__AUTOSTART", "false");
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let running = Running(child);
@@ -203,6 +211,25 @@ fn what_cannot_be_a_store_is_refused_before_it_is_locked() {
         assert!(said.contains(sentence), "{path}: {said}");
         assert!(!Path::new(&format!("{path}.lock")).exists());
     }
+}
+
+/// Somebody restored it as another user, for example.
+#[test]
+fn a_store_that_may_only_be_read_stops_the_start() {
+    let place = Place::new();
+    drop(store(&place));
+    let file = place.0.join("daedalus.db");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    // No mode keeps root from writing.
+    let user = rustix::process::geteuid().is_root().then_some(65_534);
+    if let Some(user) = user {
+        chown(&place.0, Some(user), Some(user)).unwrap();
+    }
+    let said = place.serve_as("daedalus.db", user).err().expect("it is refused");
+    assert!(
+        said.contains("daedalus.db may only be read: let the user of the daemon own"),
+        "{said}"
+    );
 }
 
 /// The names in a place that begin with this.

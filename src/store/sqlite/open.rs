@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use uuid::Uuid;
 
 use super::log;
@@ -48,6 +48,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid), StoreError> {
     // Else what is refused below would be changed at the close: the log would go into the file.
     let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(keep_log, true).map_err(failed)?;
+    refuse_read_only(&connection, path)?;
     let version = known_version(&connection, path)?;
     if version == 0 {
         return Err(damaged(path, "it is empty", None));
@@ -115,6 +116,18 @@ fn refuse_lonely_wal(path: &Path) -> Result<(), StoreError> {
          away too to begin with an empty store",
         path.display(),
         wal.display()
+    )))
+}
+
+/// SQLite takes a file that may only be read for just that, and the first commit would fail.
+fn refuse_read_only(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if !connection.is_readonly(MAIN_DB).map_err(|error| explain(path, error))? {
+        return Ok(());
+    }
+    Err(StoreError::plain(format!(
+        "the store {} may only be read: let the user of the daemon own it and write it (chown, \
+         chmod 600), and mount its file system for writing",
+        path.display()
     )))
 }
 
