@@ -38,7 +38,7 @@ const PROCESSES_END_WITHIN: Duration = Duration::from_secs(3);
 /// the store is read.
 const START_EXTRA: Duration = Duration::from_secs(60);
 
-/// How soon to ask again whether the first agents have come up.
+/// How soon to ask again what nobody answered, or whether the first agents have come up.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a stop may take beyond the drain: the times above, that of the HTTP server, and the last
@@ -284,10 +284,15 @@ async fn start_pool(pool: PoolHandle, is_automatic: bool, addr: SocketAddr, log:
 async fn show_life(pool: PoolHandle) {
     let Some(interval) = systemd::watchdog_interval() else { return };
     loop {
-        if pool.readiness().await.is_ok() {
+        let pause = if pool.readiness().await.is_ok() {
             systemd::alive();
-        }
-        tokio::time::sleep(interval).await;
+            interval
+        } else {
+            // Half of the manager's patience may have gone by, so the next sign comes as soon as
+            // somebody answers again.
+            interval.min(ASK_AGAIN)
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

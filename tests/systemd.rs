@@ -13,6 +13,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use daedalus::config::Config;
+use daedalus::domain::{
+    AgentId, Change, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskState, TaskType, TraceId,
+};
+use daedalus::store::{SqliteStore, Store};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
@@ -179,6 +183,42 @@ fn the_watchdog_hears_that_the_daemon_lives_also_after_it_stood_still() {
     manager.listen();
     daemon.signal(Signal::SIGCONT);
     manager.hears_more("WATCHDOG=1", 5);
+}
+
+/// A task that the start must requeue, which it commits before it answers anybody.
+fn requeued_at_the_start() -> Change {
+    let spec = TaskSpec {
+        kind: TaskType::General,
+        payload: serde_json::from_str("{}").unwrap(),
+        priority: Priority::default(),
+        preferred: None,
+        timeout_us: None,
+        key: None,
+        trace: TraceId::parse("trace").unwrap(),
+    };
+    let mut task = Task::new(TaskId::from_uuid(Uuid::now_v7()), Seq::new(1), spec, Now::default());
+    task.state = TaskState::InProgress { agent: AgentId::from_uuid(Uuid::now_v7()) };
+    Change::Task { task: Box::new(task), new: true }
+}
+
+/// The manager would wait ten minutes for the next sign, and the daemon asks itself every five.
+#[test]
+fn after_a_disk_that_hung_for_a_moment_the_manager_hears_of_it_soon() {
+    let mut manager = Manager::new();
+    let file = manager.folder.join("daedalus.db");
+    SqliteStore::open(&file).unwrap().commit(vec![requeued_at_the_start()]).unwrap();
+    let disk = rusqlite::Connection::open(&file).unwrap();
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let config =
+        format!("[http]\ncall_timeout_s = 0.05\n[store]\npath = {file:?}\n{}", support::EXTERNAL);
+    let daemon = manager.start(&config, &[("WATCHDOG_USEC", "600000000")]);
+    // It asks itself first.
+    for _ in 0..2 {
+        assert_eq!(daemon.get("/readyz").status, 504);
+    }
+    assert_eq!(manager.count("WATCHDOG=1"), 0);
+    disk.execute_batch("ROLLBACK").unwrap();
+    manager.hears("WATCHDOG=1");
 }
 
 #[test]
