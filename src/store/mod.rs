@@ -51,17 +51,18 @@ pub trait Store: Debug + Send {
     /// nothing when there is nothing to tidy.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    fn checkpoint(&mut self) -> Result<(), StoreError> {
-        Ok(())
+    /// The store is damaged. All else is told as what became of it, for every commit is as durable
+    /// as before.
+    fn checkpoint(&mut self) -> Result<Tidied, StoreError> {
+        Ok(Tidied::Wholly)
     }
 
     /// Forgets tasks that ended before `before_us` (times of day in microseconds): one small
     /// step, that no request feels. What says that it is from after `now_us` was accepted while the
-    /// clock was wrong, and says nothing of when.
+    /// clock was wrong, and says nothing of when. Does nothing while there is no room for it.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`], and that of [`Store::commit`].
     fn expire(&mut self, before_us: u64, now_us: u64) -> Result<Expired, StoreError>;
 
     /// What it takes. `commits`, `turns` and `expired` are the writer's to count.
@@ -110,6 +111,17 @@ pub trait History: Debug + Send {
         kind: Option<TaskType>,
         at_most: usize,
     ) -> Result<(Vec<Task>, u64), StoreError>;
+}
+
+/// What became of [`Store::checkpoint`].
+#[derive(Debug)]
+pub enum Tidied {
+    /// All is where it belongs.
+    Wholly,
+    /// Somebody reads the store and is in the way; nobody waits for that.
+    ReaderInTheWay,
+    /// It cannot be done at the moment, for lack of room for example.
+    NotNow(StoreError),
 }
 
 /// What a step of [`Store::expire`] did.

@@ -26,7 +26,7 @@ use nix::sys::statvfs::statvfs;
 use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
-use super::{Expired, History, Store, StoreError};
+use super::{Expired, History, Store, StoreError, Tidied};
 use crate::domain::{Change, Snapshot, StoreMetrics};
 
 pub use backup::{Backup, Progress, backup};
@@ -43,8 +43,6 @@ pub struct SqliteStore {
     id: Uuid,
     scratch: write::Scratch,
     expiry: expire::Walk,
-    /// Whether something was committed that may still be in the WAL alone.
-    wal_used: bool,
 }
 
 impl SqliteStore {
@@ -65,14 +63,8 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Self::locate(path)?;
         let (connection, id) = open::writer(&path)?;
-        Ok(Self {
-            path,
-            connection,
-            id,
-            scratch: write::Scratch::default(),
-            expiry: expire::Walk::default(),
-            wal_used: true,
-        })
+        let (scratch, expiry) = (write::Scratch::default(), expire::Walk::default());
+        Ok(Self { path, connection, id, scratch, expiry })
     }
 
     fn cannot(&self, verb: &str) -> impl FnOnce(rusqlite::Error) -> StoreError {
@@ -94,27 +86,33 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.wal_used = true;
         write::commit(&self.connection, &mut self.scratch, &changes)
             .map_err(cannot("write to", &self.path))
     }
 
     fn expire(&mut self, before_us: u64, now_us: u64) -> Result<Expired, StoreError> {
-        let expired = self.expiry.step(&mut self.connection, before_us, now_us);
-        self.wal_used = true;
-        expired.map_err(self.cannot("remove old tasks from"))
+        match self.expiry.step(&mut self.connection, before_us, now_us) {
+            // Nothing was written, and there is a next walk.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Ok(Expired::default())
+            }
+            expired => expired.map_err(self.cannot("remove old tasks from")),
+        }
     }
 
-    fn checkpoint(&mut self) -> Result<(), StoreError> {
-        if self.wal_used {
-            let emptied = write::checkpoint(&self.connection).map_err(self.cannot("tidy up"))?;
-            self.wal_used = !emptied;
+    fn checkpoint(&mut self) -> Result<Tidied, StoreError> {
+        if bytes(&wal_path(&self.path)) == 0 {
+            return Ok(Tidied::Wholly);
         }
-        Ok(())
+        match write::checkpoint(&self.connection) {
+            Ok(true) => Ok(Tidied::Wholly),
+            Ok(false) => Ok(Tidied::ReaderInTheWay),
+            Err(error) if is_damage(&error) => Err(self.cannot("tidy up")(error)),
+            Err(error) => Ok(Tidied::NotNow(self.cannot("tidy up")(error))),
+        }
     }
 
     fn metrics(&self) -> Result<StoreMetrics, StoreError> {
-        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
         let space = statvfs(directory(&self.path)).map_err(|errno| {
             let what = format!("cannot ask how much room is left for {}", self.path.display());
             StoreError::new(what, errno)
@@ -133,13 +131,22 @@ impl Store for SqliteStore {
 }
 
 fn cannot(verb: &str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
-    move |error| match error.sqlite_error_code() {
-        // Trying again, or another start, helps as little as it does at the start.
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            open::damaged(path, "parts of it are missing or make no sense", Some(error))
+    move |error| {
+        if is_damage(&error) {
+            // Trying again, or another start, helps as little as it does at the start.
+            return open::damaged(path, "parts of it are missing or make no sense", Some(error));
         }
-        _ => StoreError::new(format!("cannot {verb} the store {}", path.display()), once(error)),
+        StoreError::new(format!("cannot {verb} the store {}", path.display()), once(error))
     }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn bytes(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |file| file.len())
 }
 
 /// The error without its sources, which its own text has in it.

@@ -11,21 +11,23 @@ use std::time::Duration;
 use slog::{Logger, error, info, warn};
 
 use super::gauges::Gauges;
-use super::{Store, StoreError};
-use crate::domain::Change;
+use super::{Store, StoreError, Tidied};
+use crate::domain::{Change, StoreMetrics};
 
 /// How often the thread looks after the store when there is nothing to commit.
 const UPKEEP_US: u64 = 200_000;
 /// How soon it goes on when there is more to forget: not with every commit.
 const GO_ON_US: u64 = 20_000;
-/// After so many looks with nothing to commit the store is tidied up: not between two commits of a
-/// quiet day.
+/// After each so many looks with nothing to commit the store is tidied up: not between two commits
+/// of a quiet day.
 const QUIET_LOOKS: u32 = 25;
 /// How many turns become one commit at most.
 const TURNS_PER_COMMIT: usize = 1_024;
 /// A write-ahead log of this size does not shrink although it should.
 const WAL_TOO_LARGE_BYTES: u64 = 64 * 1024 * 1024;
-/// How often that is said.
+/// So often in a row readers must have kept it from that: not one that reads for a moment.
+const TRIES: u32 = 25;
+/// How often that is said, and that the store cannot be looked after.
 const WARN_EVERY_US: u64 = 60_000_000;
 
 /// What the Router hands its changes to. Turns are counted by whoever hands over.
@@ -157,12 +159,15 @@ struct Thread {
     log: Logger,
     looked_at_us: u64,
     warned_at_us: u64,
+    complained_at_us: u64,
     more_to_forget: bool,
     forgot_at_us: u64,
     /// What was said last.
     was_full: bool,
     /// Looks since the last commit.
     quiet_looks: u32,
+    /// How often in a row readers kept the store from being tidied up.
+    kept_from_it: u32,
 }
 
 impl Thread {
@@ -178,10 +183,12 @@ impl Thread {
             log: options.log,
             looked_at_us: 0,
             warned_at_us: 0,
+            complained_at_us: 0,
             more_to_forget: false,
             forgot_at_us: 0,
             was_full: false,
             quiet_looks: 0,
+            kept_from_it: 0,
         }
     }
 
@@ -248,31 +255,70 @@ impl Thread {
             self.more_to_forget = expired.more;
             self.gauges.expired(expired.tasks);
         }
-        if self.quiet_looks == QUIET_LOOKS {
-            self.store.checkpoint()?;
-        }
+        let mut wal_bytes = 0;
         if due {
             self.looked_at_us = now_us;
-            let metrics = self.store.metrics()?;
-            self.gauges.set(&metrics);
-            let was_full = std::mem::replace(&mut self.was_full, self.gauges.is_full());
-            match (was_full, self.was_full) {
-                (false, true) => warn!(self.log, "store_full";
-                    "free_bytes" => metrics.free_bytes, "min_free_mb" => self.gauges.min_free_mb()),
-                (true, false) => {
-                    info!(self.log, "store_has_room"; "free_bytes" => metrics.free_bytes);
+            match self.store.metrics() {
+                Ok(metrics) => {
+                    wal_bytes = metrics.wal_bytes;
+                    self.measured(&metrics);
                 }
-                (false, false) | (true, true) => {}
+                Err(error) => self.not_now(&error, now_us),
             }
-            if metrics.wal_bytes > WAL_TOO_LARGE_BYTES
-                && now_us.abs_diff(self.warned_at_us) >= WARN_EVERY_US
-            {
-                self.warned_at_us = now_us;
-                warn!(self.log, "wal_not_shrinking";
-                    "wal_bytes" => metrics.wal_bytes,
-                    "detail" => "a reader of the database keeps its transaction open; end it");
-            }
+        }
+        let is_too_large = wal_bytes > WAL_TOO_LARGE_BYTES;
+        let is_quiet = self.quiet_looks > 0 && self.quiet_looks.is_multiple_of(QUIET_LOOKS);
+        if is_quiet || is_too_large {
+            self.tidy_up(is_too_large.then_some(wal_bytes), now_us)?;
         }
         Ok(())
     }
+
+    fn measured(&mut self, metrics: &StoreMetrics) {
+        self.gauges.set(metrics);
+        let was_full = std::mem::replace(&mut self.was_full, self.gauges.is_full());
+        match (was_full, self.was_full) {
+            (false, true) => warn!(self.log, "store_full";
+                "free_bytes" => metrics.free_bytes, "min_free_mb" => self.gauges.min_free_mb()),
+            (true, false) => {
+                info!(self.log, "store_has_room"; "free_bytes" => metrics.free_bytes);
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+
+    /// A log that is too large is said only when readers were in the way again and again: one large
+    /// commit makes it so for a moment, and so does a short read.
+    fn tidy_up(&mut self, too_large: Option<u64>, now_us: u64) -> Result<(), StoreError> {
+        match self.store.checkpoint()? {
+            Tidied::Wholly => self.kept_from_it = 0,
+            Tidied::ReaderInTheWay => self.kept_from_it += 1,
+            Tidied::NotNow(error) => self.not_now(&error, now_us),
+        }
+        if let Some(wal_bytes) = too_large
+            && self.kept_from_it >= TRIES
+            && is_due(&mut self.warned_at_us, now_us)
+        {
+            warn!(self.log, "wal_not_shrinking";
+                "wal_bytes" => wal_bytes,
+                "detail" => "a reader of the database keeps its transaction open; end it");
+        }
+        Ok(())
+    }
+
+    /// What is not about a commit ends nothing. It is tried again.
+    fn not_now(&mut self, error: &StoreError, now_us: u64) {
+        if is_due(&mut self.complained_at_us, now_us) {
+            warn!(self.log, "store_upkeep_failed"; "error" => error.chain());
+        }
+    }
+}
+
+/// Whether something may be said again, which it is then.
+fn is_due(said_at_us: &mut u64, now_us: u64) -> bool {
+    let is_due = now_us.abs_diff(*said_at_us) >= WARN_EVERY_US;
+    if is_due {
+        *said_at_us = now_us;
+    }
+    is_due
 }

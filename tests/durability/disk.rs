@@ -5,7 +5,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use daedalus::domain::{
+    Change, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskState, TaskStatus, TaskType, TraceId,
+};
+use daedalus::store::{self, Expired, SqliteStore, Store, Tidied};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::client::World;
 use super::os::{say, until};
@@ -119,6 +124,52 @@ fn a_disk_that_gets_full_refuses_new_tasks_and_lets_the_others_end() {
     site.kill();
     site.start();
     assert_there(&world, &[tasks, vec![next]].concat());
+}
+
+/// Another program may fill it to the last byte. Only a commit that fails ends the daemon.
+#[test]
+fn a_store_on_a_full_disk_forgets_and_tidies_up_when_there_is_room_again() {
+    let site = Site::new(&config(4));
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=16m", "none"], &site.state) else {
+        return;
+    };
+    let file = site.state.join("daedalus.db");
+    let mut store = SqliteStore::open(&file).expect("there is room");
+    store.commit((1..=1_000).map(ended).collect()).expect("there is room");
+    fill(&mount, 0);
+    let tidied = store.checkpoint().expect("no damage");
+    assert!(matches!(tidied, Tidied::NotNow(_)), "{tidied:?}");
+    make_room(&mount);
+    assert!(matches!(store.checkpoint(), Ok(Tidied::Wholly)));
+    fill(&mount, 0);
+    assert_eq!(store.expire(u64::MAX, u64::MAX).expect("no error"), Expired::default());
+    make_room(&mount);
+    let mut forgotten = 0;
+    until("the old ones are forgotten", || {
+        forgotten += store.expire(u64::MAX, u64::MAX).expect("there is room").tasks;
+        (forgotten == 999).then_some(())
+    });
+    store.commit(vec![ended(1_001)]).expect("it is as it was");
+    drop(store);
+    let report = store::check(&file).expect("it can be read");
+    assert!(report.sound, "{:?}", report.problems);
+}
+
+/// A task that ended long ago.
+fn ended(seq: u64) -> Change {
+    let spec = TaskSpec {
+        kind: TaskType::General,
+        payload: serde_json::from_str("{}").expect("JSON"),
+        priority: Priority::default(),
+        preferred: None,
+        timeout_us: None,
+        key: None,
+        trace: TraceId::from_uuid(Uuid::nil()),
+    };
+    let id = TaskId::from_uuid(Uuid::from_u128(seq.into()));
+    let mut task = Task::new(id, Seq::new(seq), spec, Now::default());
+    task.state = TaskState::Ended { status: TaskStatus::Cancelled, at: Now::default() };
+    Change::Task { task: Box::new(task), new: true }
 }
 
 #[test]

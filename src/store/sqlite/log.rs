@@ -1,14 +1,14 @@
 //! The write-ahead log that an earlier daemon left, before anything of it is used.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::cannot;
 use super::place::{beside, directory, wal_path};
+use super::{bytes, cannot};
 use crate::store::StoreError;
 
 /// How much of the log is written at once.
@@ -28,7 +28,7 @@ const WITHOUT_LOG: u8 = 1;
 /// connection sees to.
 pub(super) fn to_disk(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let wal = wal_path(path);
-    if is_empty(&wal) {
+    if bytes(&wal) == 0 {
         return Ok(());
     }
     let alone = connection.execute_batch("BEGIN IMMEDIATE");
@@ -66,7 +66,7 @@ fn write_again(path: &Path) -> io::Result<()> {
 /// Nobody in this process may have the file open: its locks would go with the descriptor.
 pub(super) fn refuse_another_files(path: &Path) -> Result<(), StoreError> {
     let wal = wal_path(path);
-    if is_empty(&wal) {
+    if bytes(&wal) == 0 {
         return Ok(());
     }
     // What cannot be read is refused in other words later.
@@ -82,8 +82,4 @@ pub(super) fn refuse_another_files(path: &Path) -> Result<(), StoreError> {
          back the file that they belong to",
         shm.display()
     )))
-}
-
-fn is_empty(wal: &Path) -> bool {
-    fs::metadata(wal).map_or(0, |wal| wal.len()) == 0
 }

@@ -14,7 +14,7 @@ use super::log;
 use super::place::{self, beside, wal_path};
 use super::probe;
 use super::schema::{self, MIGRATIONS, Owner, VERSION};
-use super::{cannot, once};
+use super::{bytes, cannot, once};
 use crate::store::StoreError;
 
 /// What the writer keeps of the file in memory, in KiB.
@@ -108,7 +108,7 @@ fn not_created(path: &Path) -> impl Fn(io::Error) -> StoreError {
 /// A log without its file holds commits that a new file would mix up or lose.
 fn refuse_lonely_wal(path: &Path) -> Result<(), StoreError> {
     let wal = wal_path(path);
-    if fs::metadata(&wal).map_or(0, |wal| wal.len()) == 0 {
+    if bytes(&wal) == 0 {
         return Ok(());
     }
     Err(StoreError::plain(format!(

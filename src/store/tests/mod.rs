@@ -9,6 +9,7 @@ mod place;
 mod sample;
 mod semantics;
 mod wal;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
