@@ -24,7 +24,9 @@ use actix::{Actor, Arbiter};
 use slog::{Logger, o};
 
 use crate::domain::{Gates, Limits, Scheduler, Snapshot};
-use crate::store::{Gauges, Ledger, MemoryStore, Store, StoreError, Writer, WriterOptions};
+use crate::store::{
+    Gauges, Ledger, MemoryStore, Retention, Store, StoreError, Writer, WriterOptions,
+};
 use crate::worker::spawner::SpawnerHandle;
 use clock::Clock;
 use event_log::EventLog;
@@ -142,11 +144,12 @@ pub fn start(
     let (limits, gates, now) = (settings.limits, settings.gates, clock.now());
     let scheduler = Scheduler::load(limits, gates, snapshot, overlap_possible, now, &mut effects);
     let agents = scheduler.agent_views();
+    let retention = Retention::new(retention_us, clock::wall_us, Arc::clone(&gauges));
     let (ledger, writing) = if on_disk {
         let (ledger, start) = Ledger::to_thread();
-        (ledger, Some((start, store)))
+        (ledger, Some((start, store, retention)))
     } else {
-        (Ledger::here(store), None)
+        (Ledger::here(store, retention), None)
     };
     let events = EventLog::new(component("router"), clock);
     let pulse = Arc::new(Pulse::new(settings.patience.heartbeat_us));
@@ -163,11 +166,11 @@ pub fn start(
     let router = Router::start_in_arbiter(&routing.handle(), move |_ctx| {
         Router::new(scheduler, effects, its_means)
     });
-    let writer = writing.map(|(start, store)| {
+    let writer = writing.map(|(start, store, retention)| {
         let (its_router, alarm) = (router.clone(), fatal.clone());
         start.start(WriterOptions {
             store,
-            retention_us,
+            retention,
             gauges: Arc::clone(&gauges),
             wall_us: clock::wall_us,
             on_committed: Box::new(move |turn| its_router.do_send(Committed(turn))),

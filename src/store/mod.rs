@@ -3,6 +3,7 @@
 
 mod gauges;
 mod memory;
+mod retention;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::domain::{
 
 pub use gauges::Gauges;
 pub use memory::{MemoryHistory, MemoryStore};
+pub use retention::Retention;
 pub use sqlite::{
     AgentKinds, AtStart, Backup, CheckReport, Progress, SqliteHistory, SqliteStore, TaskCounts,
     backup, check, lock_path,

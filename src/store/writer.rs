@@ -11,13 +11,12 @@ use std::time::Duration;
 use slog::{Logger, error, info, warn};
 
 use super::gauges::Gauges;
+use super::retention::Retention;
 use super::{Store, StoreError, Tidied};
 use crate::domain::{Change, StoreMetrics};
 
-/// How often the thread looks after the store when there is nothing to commit.
+/// How often the thread looks how the store is.
 const UPKEEP_US: u64 = 200_000;
-/// How soon it goes on when there is more to forget: not with every commit.
-const GO_ON_US: u64 = 20_000;
 /// After each so many looks with nothing to commit the store is tidied up: not between two commits
 /// of a quiet day.
 const QUIET_LOOKS: u32 = 25;
@@ -37,7 +36,7 @@ pub struct Ledger(Way);
 #[derive(Debug)]
 enum Way {
     /// A store that needs no disk is written at once.
-    Here(Box<dyn Store>),
+    Here(Box<dyn Store>, Retention),
     /// The thread does it.
     Thread(Sender<Order>),
 }
@@ -58,10 +57,11 @@ enum Order {
 }
 
 impl Ledger {
-    /// A ledger that writes at once, for a store whose commits cost nothing and cannot fail.
+    /// A ledger that writes at once, for a store whose commits cost nothing and cannot fail. With
+    /// the commits it forgets.
     #[must_use]
-    pub fn here(store: Box<dyn Store>) -> Self {
-        Self(Way::Here(store))
+    pub fn here(store: Box<dyn Store>, retention: Retention) -> Self {
+        Self(Way::Here(store, retention))
     }
 
     /// A ledger that hands over to a thread, and what starts that.
@@ -74,8 +74,9 @@ impl Ledger {
     /// Hands the changes of one turn over.
     pub fn commit(&mut self, turn: u64, changes: Vec<Change>) -> Handed {
         match &mut self.0 {
-            Way::Here(store) => {
-                if let Err(error) = store.commit(changes) {
+            Way::Here(store, retention) => {
+                let committed = store.commit(changes);
+                if let Err(error) = committed.and_then(|()| retention.step(store.as_mut())) {
                     debug_assert!(false, "a store without a disk failed: {error}");
                 }
                 Handed::Durable
@@ -103,8 +104,8 @@ pub type OnFailed = Box<dyn FnOnce(&StoreError) + Send>;
 pub struct WriterOptions {
     /// What it writes.
     pub store: Box<dyn Store>,
-    /// How long ended tasks are kept, in microseconds.
-    pub retention_us: u64,
+    /// How long it keeps what has ended.
+    pub retention: Retention,
     /// Where it says how the store is.
     pub gauges: Arc<Gauges>,
     /// The time of day in microseconds.
@@ -150,7 +151,7 @@ impl Writer {
 
 struct Thread {
     store: Box<dyn Store>,
-    retention_us: u64,
+    retention: Retention,
     gauges: Arc<Gauges>,
     wall_us: fn() -> u64,
     on_committed: Box<dyn FnMut(u64) + Send>,
@@ -160,8 +161,6 @@ struct Thread {
     looked_at_us: u64,
     warned_at_us: u64,
     complained_at_us: u64,
-    more_to_forget: bool,
-    forgot_at_us: u64,
     /// What was said last.
     was_full: bool,
     /// Looks since the last commit.
@@ -174,7 +173,7 @@ impl Thread {
     fn new(options: WriterOptions) -> Self {
         Self {
             store: options.store,
-            retention_us: options.retention_us,
+            retention: options.retention,
             gauges: options.gauges,
             wall_us: options.wall_us,
             on_committed: options.on_committed,
@@ -184,8 +183,6 @@ impl Thread {
             looked_at_us: 0,
             warned_at_us: 0,
             complained_at_us: 0,
-            more_to_forget: false,
-            forgot_at_us: 0,
             was_full: false,
             quiet_looks: 0,
             kept_from_it: 0,
@@ -205,8 +202,8 @@ impl Thread {
     fn work(&mut self, orders: &Receiver<Order>) -> Result<(), StoreError> {
         let mut changes = Vec::new();
         loop {
-            let pause_us = if self.more_to_forget { GO_ON_US } else { UPKEEP_US };
-            let mut next = match orders.recv_timeout(Duration::from_micros(pause_us)) {
+            let pause = Duration::from_micros(self.retention.pause_us());
+            let mut next = match orders.recv_timeout(pause) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -245,16 +242,9 @@ impl Thread {
 
     /// Forgets a little of what is too old and says how the store is, now and then.
     fn look_after(&mut self) -> Result<(), StoreError> {
+        self.retention.step(self.store.as_mut())?;
         let now_us = (self.wall_us)();
         let due = now_us.abs_diff(self.looked_at_us) >= UPKEEP_US;
-        let goes_on = self.more_to_forget && now_us.abs_diff(self.forgot_at_us) >= GO_ON_US;
-        if due || goes_on {
-            self.forgot_at_us = now_us;
-            let before_us = now_us.saturating_sub(self.retention_us);
-            let expired = self.store.expire(before_us, now_us)?;
-            self.more_to_forget = expired.more;
-            self.gauges.expired(expired.tasks);
-        }
         let mut wal_bytes = 0;
         if due {
             self.looked_at_us = now_us;

@@ -13,8 +13,8 @@ use super::sample::{ended, key, new, payload, pending, task_id};
 use super::{Place, bytes};
 use crate::domain::{Change, Snapshot, StoreMetrics, TaskStatus};
 use crate::store::{
-    Expired, Gauges, Handed, History, Ledger, MemoryStore, Store, StoreError, Tidied, Writer,
-    WriterOptions,
+    Expired, Gauges, Handed, History, Ledger, MemoryStore, Retention, Store, StoreError, Tidied,
+    Writer, WriterOptions,
 };
 
 /// Far above what anything here takes.
@@ -53,7 +53,7 @@ impl Site {
         let (ledger, start) = Ledger::to_thread();
         let options = WriterOptions {
             store,
-            retention_us,
+            retention: Retention::new(retention_us, wall_us, Arc::clone(&gauges)),
             gauges: Arc::clone(&gauges),
             wall_us,
             on_committed: Box::new(move |turn| tell.send(turn).unwrap()),
@@ -245,6 +245,33 @@ fn a_task_is_forgotten_with_its_key_when_its_time_is_over() {
     site.writer.finish();
 }
 
+#[test]
+fn without_a_file_tasks_are_forgotten_with_the_commits() {
+    static NOW_US: AtomicU64 = AtomicU64::new(10_000_000);
+    let gauges = Arc::new(Gauges::new(0));
+    let store = MemoryStore::new();
+    let mut history = store.history().unwrap();
+    let clock = || NOW_US.load(Ordering::Relaxed);
+    let retention = Retention::new(1_000_000_000, clock, Arc::clone(&gauges));
+    let mut ledger = Ledger::here(Box::new(store), retention);
+    let mut old = ended(1, TaskStatus::Completed);
+    old.spec.key = Some(key("mine"));
+    let more = (2..=300).map(|seq| new(ended(seq, TaskStatus::Failed)));
+    ledger.commit(1, more.chain([new(old), new(pending(301))]).collect());
+    assert_eq!(gauges.read().expired, 0);
+    NOW_US.store(10_000_000_000, Ordering::Relaxed);
+    ledger.commit(2, vec![Change::Target(1)]);
+    assert_eq!(gauges.read().expired, 256, "a small step");
+    ledger.commit(3, vec![Change::Target(2)]);
+    assert_eq!(gauges.read().expired, 256, "not with every commit");
+    NOW_US.fetch_add(20_000, Ordering::Relaxed);
+    ledger.commit(4, vec![Change::Target(3)]);
+    assert_eq!(gauges.read().expired, 300);
+    assert_eq!(history.task(task_id(1)).unwrap(), None);
+    assert_eq!(history.task_of_key("mine").unwrap(), None);
+    assert!(history.task(task_id(301)).unwrap().is_some());
+}
+
 /// What a commit of so many tasks of a MiB is.
 fn large(tasks: u64) -> Vec<Change> {
     let text = payload(MIB);
@@ -258,25 +285,35 @@ fn large(tasks: u64) -> Vec<Change> {
 
 #[test]
 fn a_reader_that_keeps_the_log_from_shrinking_is_said_and_nobody_else_is() {
+    static NOW_US: AtomicU64 = AtomicU64::new(1_000_000_000);
+    let now = || NOW_US.load(Ordering::Relaxed);
     let place = Place::new();
-    let mut site = Site::start(Box::new(place.open()), u64::MAX, a_second_later!());
+    let mut site = Site::start(Box::new(place.open()), u64::MAX, now);
+    let go_on = |site: &mut Site| {
+        NOW_US.fetch_add(1_000_000, Ordering::Relaxed);
+        site.go_on(1);
+    };
+    let until_said = |site: &mut Site, times| {
+        let before_us = now();
+        while site.count("wal_not_shrinking") < times {
+            assert!(now() - before_us < 1_000_000_000, "it is never said");
+            go_on(site);
+        }
+        now() - before_us
+    };
     site.commit(large(66));
-    site.go_on(40);
+    (0..40).for_each(|_| go_on(&mut site));
     assert_eq!(site.count("wal_not_shrinking"), 0, "it was one large commit");
     assert!(site.gauges.read().wal_bytes < MIB as u64);
 
     let reader = Connection::open(place.file()).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM tasks LIMIT 1;").unwrap();
     site.commit(large(66));
-    site.go_on(20);
-    assert_eq!(site.count("wal_not_shrinking"), 0, "it may be a short one");
-    site.go_on(20);
-    assert_eq!(site.count("wal_not_shrinking"), 1);
+    assert!(until_said(&mut site, 1) > 20_000_000, "it may be a short one");
     assert!(site.gauges.read().wal_bytes > 64 * MIB as u64);
-    site.go_on(60);
-    assert_eq!(site.count("wal_not_shrinking"), 2, "once a minute");
+    assert!(until_said(&mut site, 2) >= 59_000_000, "once a minute");
     drop(reader);
-    site.go_on(2);
-    assert!(bytes(&place.wal()) < MIB as u64);
+    (0..3).for_each(|_| go_on(&mut site));
+    until("it is emptied", || bytes(&place.wal()) < MIB as u64);
     site.writer.finish();
 }
