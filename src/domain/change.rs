@@ -13,9 +13,9 @@ pub enum Change {
     Task {
         /// The task, whole.
         task: Box<Task>,
-        /// Whether the store may not have it: it was just accepted, or was read from the store
-        /// long enough ago to have been expired since. Else its payload, key and what else never
-        /// changes are as they were.
+        /// Whether the store cannot have it: it was just accepted. Else its payload, key and what
+        /// else never changes are as they were; but one that had ended and came back may have been
+        /// forgotten meanwhile.
         new: bool,
     },
     /// An agent is now like this.

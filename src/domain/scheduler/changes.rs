@@ -1,7 +1,5 @@
 //! What the turns changed that must outlive the daemon, until it is taken.
 
-use std::collections::BTreeSet;
-
 use super::Scheduler;
 use crate::domain::agent::{Agent, Health};
 use crate::domain::change::{AgentRecord, Change, Launcher, Lesson};
@@ -18,21 +16,13 @@ pub(super) struct Unsaved {
     agents: Vec<AgentId>,
     /// Tasks from here on were never taken.
     new_from: Seq,
-    /// Older tasks that came back after they had left memory.
-    came_back: BTreeSet<Seq>,
     /// Changes that can be told already.
     ready: Vec<Change>,
 }
 
 impl Default for Unsaved {
     fn default() -> Self {
-        Self {
-            tasks: Vec::new(),
-            agents: Vec::new(),
-            new_from: Seq::FIRST,
-            came_back: BTreeSet::new(),
-            ready: Vec::new(),
-        }
+        Self { tasks: Vec::new(), agents: Vec::new(), new_from: Seq::FIRST, ready: Vec::new() }
     }
 }
 
@@ -47,11 +37,6 @@ impl Unsaved {
         if self.tasks.last() != Some(&seq) {
             self.tasks.push(seq);
         }
-    }
-
-    /// The task was read from the store, which may have forgotten it since.
-    pub(super) fn came_back(&mut self, seq: Seq) {
-        self.came_back.insert(seq);
     }
 
     /// The agent changed.
@@ -70,7 +55,7 @@ impl Unsaved {
     }
 
     fn is_new(&self, seq: Seq) -> bool {
-        seq >= self.new_from || self.came_back.contains(&seq)
+        seq >= self.new_from
     }
 }
 
@@ -115,7 +100,7 @@ impl Scheduler {
         for seq in &unsaved.tasks {
             // One that is not here any more is among the changes already.
             if let Some(task) = self.tasks.get(seq) {
-                let new = *seq >= unsaved.new_from || unsaved.came_back.contains(seq);
+                let new = *seq >= unsaved.new_from;
                 let task = Box::new(task.clone().with_times_of_day(now));
                 changes.push(Change::Task { task, new });
             }
@@ -126,7 +111,6 @@ impl Scheduler {
         changes.extend(agents.map(|agent| Change::Agent(Box::new(agent.record()))));
         unsaved.tasks.clear();
         unsaved.agents.clear();
-        unsaved.came_back.clear();
         unsaved.new_from = self.next_seq;
         changes
     }

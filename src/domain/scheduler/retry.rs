@@ -102,7 +102,6 @@ impl Scheduler {
         task.spec.key.take_if(|key| self.keys.contains_key(&key.name));
         let (place, kind) = (task.place(), task.spec.kind);
         let (task_id, trace) = (task.id, task.spec.trace.clone());
-        self.unsaved.came_back(task.seq);
         self.take_in(task);
         self.queue.insert(place);
         self.queue.make_ready(place, kind, &[]);

@@ -51,7 +51,7 @@ impl Disk {
     fn put(&mut self, task: Task, new: bool, retried: &[TaskId], at: Now) {
         let known = self.tasks.get(&task.seq).map(|stored| &stored.task);
         let back = retried.contains(&task.id);
-        assert_eq!(new, known.is_none() || back, "whether {} may be unknown", name(task.id));
+        assert_eq!(new, known.is_none(), "whether {} is unknown", name(task.id));
         if let Some(known) = known {
             assert_eq!(known.id, task.id, "a number of a submission was given twice");
             let status = known.status();

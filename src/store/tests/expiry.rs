@@ -77,7 +77,7 @@ fn an_expired_task_that_is_tried_again_is_there_again() {
         store.commit(vec![new(task.clone()), new(pending(2))]).unwrap();
         assert_eq!(expire(store, 100), 1);
         task.state = pending(1).state;
-        store.commit(vec![new(task.clone())]).unwrap();
+        store.commit(vec![changed(task.clone())]).unwrap();
         assert_eq!(history.task(task_id(1)).unwrap(), Some(task));
     });
 }

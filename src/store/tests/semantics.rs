@@ -73,7 +73,7 @@ fn a_task_that_is_tried_again_is_stored_whole() {
             let mut again = first.clone();
             again.state = pending(1).state;
             again.error = None;
-            store.commit(vec![new(again.clone())]).unwrap();
+            store.commit(vec![changed(again.clone())]).unwrap();
             assert_eq!(live(store), [again.clone()]);
             assert_eq!(history.task_of_key("mine").unwrap(), Some(again));
             let (failed, count) = history.unsuccessful(TaskStatus::Failed, None, 9).unwrap();
