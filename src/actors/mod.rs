@@ -146,7 +146,7 @@ pub fn start(
     let agents = scheduler.agent_views();
     let retention = Retention::new(retention_us, clock::wall_us, Arc::clone(&gauges));
     let (ledger, writing) = if on_disk {
-        let (ledger, start) = Ledger::to_thread();
+        let (ledger, start) = Ledger::to_thread(Arc::clone(&gauges));
         (ledger, Some((start, store, retention)))
     } else {
         (Ledger::here(store, retention), None)

@@ -11,6 +11,7 @@ pub struct Gauges {
     file_bytes: AtomicU64,
     wal_bytes: AtomicU64,
     free_bytes: AtomicU64,
+    under_way_bytes: AtomicU64,
     commits: AtomicU64,
     turns: AtomicU64,
     expired: AtomicU64,
@@ -26,6 +27,7 @@ impl Gauges {
             file_bytes: AtomicU64::new(0),
             wal_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
+            under_way_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -38,10 +40,12 @@ impl Gauges {
         self.min_free_mb
     }
 
-    /// Whether less than that is free.
+    /// Whether less than that is free, or will be when what is under way is on disk.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.free_bytes.load(Ordering::Relaxed) < self.min_free_mb.saturating_mul(1 << 20)
+        let free_bytes = self.free_bytes.load(Ordering::Relaxed);
+        let left_bytes = free_bytes.saturating_sub(self.under_way_bytes.load(Ordering::Relaxed));
+        left_bytes < self.min_free_mb.saturating_mul(1 << 20)
     }
 
     /// The figures.
@@ -63,6 +67,20 @@ impl Gauges {
         self.file_bytes.store(metrics.file_bytes, Ordering::Relaxed);
         self.wal_bytes.store(metrics.wal_bytes, Ordering::Relaxed);
         self.free_bytes.store(metrics.free_bytes, Ordering::Relaxed);
+    }
+
+    /// So much is on its way to the disk.
+    pub(super) fn handed_over(&self, bytes: u64) {
+        if bytes > 0 {
+            self.under_way_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// So much of it has arrived, and the free bytes were measured since.
+    pub(super) fn arrived(&self, bytes: u64) {
+        if bytes > 0 {
+            self.under_way_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// So many turns became durable with one commit.

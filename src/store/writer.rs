@@ -38,7 +38,7 @@ enum Way {
     /// A store that needs no disk is written at once.
     Here(Box<dyn Store>, Retention),
     /// The thread does it.
-    Thread(Sender<Order>),
+    Thread(Sender<Order>, Arc<Gauges>),
 }
 
 /// Whether changes that were handed over are durable.
@@ -52,7 +52,7 @@ pub enum Handed {
 
 #[derive(Debug)]
 enum Order {
-    Commit { turn: u64, changes: Vec<Change> },
+    Commit { turn: u64, changes: Vec<Change>, bytes: u64 },
     Stop,
 }
 
@@ -64,11 +64,12 @@ impl Ledger {
         Self(Way::Here(store, retention))
     }
 
-    /// A ledger that hands over to a thread, and what starts that.
+    /// A ledger that hands over to a thread, and what starts that. The gauges are told how much is
+    /// under way.
     #[must_use]
-    pub fn to_thread() -> (Self, WriterStart) {
+    pub fn to_thread(gauges: Arc<Gauges>) -> (Self, WriterStart) {
         let (orders, received) = channel();
-        (Self(Way::Thread(orders.clone())), WriterStart { orders, received })
+        (Self(Way::Thread(orders.clone(), gauges)), WriterStart { orders, received })
     }
 
     /// Hands the changes of one turn over.
@@ -81,13 +82,23 @@ impl Ledger {
                 }
                 Handed::Durable
             }
-            Way::Thread(orders) => {
+            Way::Thread(orders, gauges) => {
+                let bytes = changes.iter().map(large_bytes).sum();
+                gauges.handed_over(bytes);
                 // Without a thread nothing is ever acknowledged; the daemon is ending then.
-                let _ending = orders.send(Order::Commit { turn, changes });
+                let _ending = orders.send(Order::Commit { turn, changes, bytes });
                 Handed::UnderWay
             }
         }
     }
+}
+
+/// What of a change may be large, in bytes.
+fn large_bytes(change: &Change) -> u64 {
+    let Change::Task { task, new } = change else { return 0 };
+    let result = task.result.as_ref().map_or(0, |json| json.as_str().len());
+    let payload = if *new { task.spec.payload.as_str().len() } else { 0 };
+    (payload + result) as u64
 }
 
 /// Starts the thread behind a [`Ledger`].
@@ -159,6 +170,8 @@ struct Thread {
     _crash_only: Box<dyn Send>,
     log: Logger,
     looked_at_us: u64,
+    /// What was committed since.
+    unmeasured_bytes: u64,
     warned_at_us: u64,
     complained_at_us: u64,
     /// What was said last.
@@ -181,6 +194,7 @@ impl Thread {
             _crash_only: options.crash_only,
             log: options.log,
             looked_at_us: 0,
+            unmeasured_bytes: 0,
             warned_at_us: 0,
             complained_at_us: 0,
             was_full: false,
@@ -211,8 +225,9 @@ impl Thread {
             let (mut newest, mut turns, mut stop) = (None, 0, false);
             while let Some(order) = next {
                 match order {
-                    Order::Commit { turn, changes: more } => {
+                    Order::Commit { turn, changes: more, bytes } => {
                         changes.extend(more);
+                        self.unmeasured_bytes += bytes;
                         newest = Some(turn);
                         turns += 1;
                     }
@@ -266,6 +281,7 @@ impl Thread {
 
     fn measured(&mut self, metrics: &StoreMetrics) {
         self.gauges.set(metrics);
+        self.gauges.arrived(std::mem::take(&mut self.unmeasured_bytes));
         let was_full = std::mem::replace(&mut self.was_full, self.gauges.is_full());
         match (was_full, self.was_full) {
             (false, true) => warn!(self.log, "store_full";

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use slog::{Drain, Logger, Never, OwnedKVList, Record, o};
 use uuid::Uuid;
 
-use super::sample::{ended, key, new, payload, pending, task_id};
+use super::sample::{changed, ended, key, new, payload, pending, task_id};
 use super::{Place, bytes};
 use crate::domain::{Change, Snapshot, StoreMetrics, TaskStatus};
 use crate::store::{
@@ -48,9 +48,10 @@ struct Site {
 
 impl Site {
     fn start(store: Box<dyn Store>, retention_us: u64, wall_us: fn() -> u64) -> Self {
-        let (events, gauges) = (Events::default(), Arc::new(Gauges::new(0)));
+        // Of what nobody measured there is enough.
+        let (events, gauges) = (Events::default(), Arc::new(Gauges::new(1)));
         let ((tell, committed), (complain, failed)) = (channel(), channel());
-        let (ledger, start) = Ledger::to_thread();
+        let (ledger, start) = Ledger::to_thread(Arc::clone(&gauges));
         let options = WriterOptions {
             store,
             retention: Retention::new(retention_us, wall_us, Arc::clone(&gauges)),
@@ -114,6 +115,8 @@ struct Failing {
     go: Receiver<()>,
     tidied: Arc<AtomicU64>,
     is_damaged: bool,
+    /// What is free; the disk does not say when there is none.
+    free_mib: Option<u64>,
 }
 
 fn error(what: &str) -> StoreError {
@@ -124,7 +127,7 @@ impl Failing {
     fn new(is_damaged: bool) -> (Self, Receiver<usize>, Sender<()>) {
         let ((begun, begins), (goes, go)) = (channel(), channel());
         let (store, tidied) = (MemoryStore::new(), Arc::default());
-        (Self { store, begun, go, tidied, is_damaged }, begins, goes)
+        (Self { store, begun, go, tidied, is_damaged, free_mib: None }, begins, goes)
     }
 }
 
@@ -154,7 +157,8 @@ impl Store for Failing {
     }
 
     fn metrics(&self) -> Result<StoreMetrics, StoreError> {
-        Err(error("the disk does not say how it is"))
+        let free_mib = self.free_mib.ok_or_else(|| error("the disk does not say how it is"))?;
+        Ok(StoreMetrics { free_bytes: free_mib << 20, ..StoreMetrics::default() })
     }
 
     fn history(&self) -> Result<Box<dyn History>, StoreError> {
@@ -190,6 +194,32 @@ fn what_comes_during_a_commit_is_the_next_one_and_holds_up_nobody() {
     assert_eq!(site.committed(), 4);
     let metrics = site.gauges.read();
     assert_eq!((metrics.commits, metrics.turns), (2, 4));
+    site.writer.finish();
+}
+
+/// In one commit there may be a thousand turns with a payload of a MiB.
+#[test]
+fn what_is_under_way_to_the_disk_takes_room_before_it_is_measured() {
+    let (mut store, begins, goes) = Failing::new(false);
+    store.free_mib = Some(2);
+    let mut site = Site::start(Box::new(store), u64::MAX, a_second_later!());
+    until("it is measured", || site.gauges.read().free_bytes == 2 * MIB as u64);
+    let sized = |seq, bytes| {
+        let mut task = pending(seq);
+        task.spec.payload = payload(bytes);
+        task
+    };
+    site.hand_over(vec![new(sized(1, MIB / 2))]);
+    site.hand_over(vec![changed(sized(1, MIB)), new(pending(2))]);
+    assert!(!site.gauges.is_full(), "a payload is written once");
+    let mut done = ended(1, TaskStatus::Completed);
+    done.result = Some(payload(MIB / 2));
+    site.hand_over(vec![changed(done)]);
+    assert!(site.gauges.is_full(), "a MiB is under way, and more than one would have to be left");
+    assert_eq!(begins.recv_timeout(PATIENCE), Ok(1));
+    assert!(site.gauges.is_full());
+    drop(goes);
+    until("it is measured", || !site.gauges.is_full());
     site.writer.finish();
 }
 
