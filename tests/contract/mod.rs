@@ -17,5 +17,6 @@ mod pool;
 mod reports;
 mod retry;
 mod shutdown;
+mod store;
 mod tasks;
 mod trace;
