@@ -11,7 +11,7 @@ use crate::actors::clock::wall_us;
 use crate::actors::fatal::Fatal;
 use crate::actors::messages::{AgentAdded, Committed, Resumed};
 use crate::domain::{AgentKind, Gates, Limits, TaskTypes};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Retention};
 use crate::worker::spawner::{Spawner, SpawnerOptions};
 
 const LEASE_US: u64 = 3_600_000_000;
@@ -24,7 +24,8 @@ fn overdue(pulse: &Arc<Pulse>) -> Router {
     let kind = AgentKind::External { lease_us: Some(LEASE_US) };
     scheduler.add_agent(agent, kind, TaskTypes::ALL, fresh_ids(), then, &mut effects);
     scheduler.heartbeat(agent, None, fresh_ids(), then, &mut effects).expect("it is there");
-    let ledger = Ledger::here(Box::new(MemoryStore::new()));
+    let retention = Retention::new(u64::MAX, wall_us, Arc::new(Gauges::new(0)));
+    let ledger = Ledger::here(Box::new(MemoryStore::new()), retention);
     router(scheduler, effects, pulse, ledger, Logger::root(Discard, o!()))
 }
 
@@ -129,7 +130,7 @@ fn an_event_that_waits_for_the_disk_is_told_with_the_time_at_which_it_happened()
             let scheduler = Scheduler::new(Limits::default(), Gates::default());
             let pulse = Arc::new(Pulse::new(LEASE_US));
             // The disk hangs.
-            let (ledger, _nobody_writes) = Ledger::to_thread();
+            let (ledger, _nobody_writes) = Ledger::to_thread(Arc::new(Gauges::new(0)));
             let mut router = router(scheduler, Vec::new(), &pulse, ledger, log);
             let id = AgentId::from_uuid(Uuid::new_v4());
             let (kind, types) = (AgentKind::External { lease_us: None }, TaskTypes::ALL);
