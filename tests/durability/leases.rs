@@ -76,6 +76,27 @@ fn a_lease_does_not_end_while_there_is_no_daemon() {
 }
 
 #[test]
+fn a_lease_does_not_end_while_the_daemon_stops() {
+    // A worker that does not end when it is asked to: the stop takes longer than the lease.
+    let script = r#"
+        echo '{"type":"hello","proto":[1,1],"pid":1}'; read -r init; echo '{"type":"ready"}'
+        while :; do sleep 1000; done
+    "#;
+    let command = json!(["sh", "-c", script]);
+    let mut site = Site::new(&format!("{NO_AGENTS}[worker]\ncommand = {command}\n"));
+    let world = World::new(site.line.clone());
+    site.start();
+    let stubborn = json!({"kind": "process", "task_types": ["ingest"]});
+    world.client().spawn(Some(&stubborn)).expect("there is room");
+    let busy = Busy::new(&world);
+    let begun = now();
+    assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
+    assert!(begun.elapsed() > Duration::from_secs(LEASE), "it stopped in {:?}", begun.elapsed());
+    site.start();
+    busy.is_still_at_it();
+}
+
+#[test]
 fn a_lease_does_not_end_while_the_daemon_stands_still() {
     // The watch notices a standstill that is longer than the time between two signs of life.
     let mut site = Site::new(&format!("{NO_AGENTS}[worker]\nheartbeat_s = 0.5\n"));

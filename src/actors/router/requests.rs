@@ -257,6 +257,7 @@ impl Handler<EndWaits> for Router {
     fn handle(&mut self, _: EndWaits, _ctx: &mut Context<Self>) {
         self.waits_ended = true;
         self.waiters.end_waits();
+        self.scheduler.stop_listening();
     }
 }
 

@@ -19,6 +19,12 @@ impl Scheduler {
         self.draining
     }
 
+    /// Nobody outside is heard from here on, so nobody is judged for being silent: leases, graces
+    /// and time-outs are the next daemon's.
+    pub const fn stop_listening(&mut self) {
+        self.deaf = true;
+    }
+
     /// Ends every process: runs are stopped as an order, so their attempts are `interrupted`; a
     /// process that does nothing is asked to end. [`Effect::ProcessesStopped`] says when none is
     /// left. External agents go on.

@@ -99,6 +99,8 @@ pub struct Scheduler {
     closing: Option<Closing>,
     draining: bool,
     stopping: bool,
+    /// Nobody outside can be heard any more.
+    deaf: bool,
     store_full: Option<u64>,
 }
 
@@ -135,6 +137,7 @@ impl Scheduler {
             closing: None,
             draining: false,
             stopping: false,
+            deaf: false,
             store_full: None,
         }
     }

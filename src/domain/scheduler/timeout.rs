@@ -15,11 +15,14 @@ impl Scheduler {
     /// that the shell can set one timer.
     #[must_use]
     pub fn next_timeout(&self) -> Option<u64> {
-        self.timers.next()
+        self.timers.next().filter(|_| !self.deaf)
     }
 
     /// Does what is due. A spurious call does nothing.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.deaf {
+            return;
+        }
         while let Some(timer) = self.timers.pop_due(now.mono_us) {
             match timer {
                 Timer::Backoff(seq) => self.release_hold(seq, now),

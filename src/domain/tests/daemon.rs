@@ -118,6 +118,7 @@ impl World {
     /// The daemon stops in order.
     pub(super) fn stop(&mut self) {
         self.drain();
+        self.stop_listening();
         self.stop_process_runs();
         let processes = self.scheduler.agent_views().into_iter();
         let processes = processes.filter(|view| view.kind == AgentKind::Process);

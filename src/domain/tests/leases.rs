@@ -134,6 +134,29 @@ fn fetching_again_answers_the_same_attempt_until_it_ends() {
     assert_eq!(world.fetch("eve"), Ok(None));
 }
 
+/// Between the end of the listener and that of the daemon nobody can hold a lease or answer.
+#[test]
+fn nothing_runs_out_while_a_stopping_daemon_can_hear_nobody() {
+    let mut world = World::new();
+    world.join_leased("eve", 10);
+    world.heartbeat("eve").unwrap();
+    world.submit_with("t1", General, |spec| spec.timeout_us = Some(seconds(12.0))).unwrap();
+    world.fetch("eve").unwrap();
+    world.join("finn");
+    world.submit("t2", General).unwrap();
+    world.cancel("t2").unwrap();
+    world.pass(4.0);
+    world.drain();
+    world.stop_listening();
+    world.stop_process_runs();
+    world.pass(35.0);
+    assert_eq!(world.scheduler.next_timeout(), None);
+    world.crash();
+    world.expect("t1", "in_progress on eve, attempt 1");
+    world.expect_attempts("t2", "cancelled on finn");
+    assert!(world.heartbeat_as("eve", Some(1)).is_ok(), "its life goes on");
+}
+
 #[test]
 fn a_failed_external_agent_is_taken_back_only_by_recover() {
     for lease_s in [None, Some(10)] {

@@ -319,6 +319,10 @@ impl World {
         self.call(|s, _, fx| s.drain(fx));
     }
 
+    pub(super) fn stop_listening(&mut self) {
+        self.call(|s, _, _| s.stop_listening());
+    }
+
     pub(super) fn stop_process_runs(&mut self) {
         self.call(|s, now, fx| s.stop_processes(now, fx));
     }
