@@ -271,10 +271,12 @@ pub(super) struct Agent {
 }
 
 /// An agent on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Leaving {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
     /// When its run is stopped, in monotonic microseconds; `None`: it was.
     pub until_us: Option<u64>,
+    /// Whether its task is cancelled when it comes back (rule 17).
+    pub discard: bool,
 }
 
 /// The process of an agent.

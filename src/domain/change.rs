@@ -1,6 +1,6 @@
 //! What a turn of the scheduler changed that must outlive the daemon: changes, as data.
 
-use super::agent::{AgentKind, StatusReason};
+use super::agent::{AgentKind, Leaving, StatusReason};
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use super::priority::Seq;
 use super::task::Task;
@@ -58,8 +58,8 @@ pub struct AgentRecord {
     pub ids: ContextIds,
     /// Why it gets no task, when it is an external agent that was failed or lost.
     pub degraded: Option<(StatusReason, String)>,
-    /// Whether it was on its way out of the pool.
-    pub leaving: bool,
+    /// Whether it is on its way out of the pool, and how; until when is a time of day.
+    pub leaving: Option<Leaving>,
     /// The launcher of its process, while there is one.
     pub launcher: Option<Launcher>,
     /// What an external agent was asked to stop and may still be at: an attempt whose task was

@@ -35,7 +35,7 @@ mod wellformed;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
+pub use agent::{AgentKind, AgentStats, AgentStatus, Leaving, ProcessFacts, StatusReason};
 pub use attempt::{AttemptEnded, AttemptRecord, Failure, Outcome};
 pub use chain::Chain;
 pub use change::{AgentRecord, Change, Launcher, Lesson, Snapshot};

@@ -1,7 +1,7 @@
 //! What the turns changed that must outlive the daemon, until it is taken.
 
 use super::Scheduler;
-use crate::domain::agent::{Agent, Health};
+use crate::domain::agent::{Agent, Health, Leaving};
 use crate::domain::change::{AgentRecord, Change, Launcher, Lesson};
 use crate::domain::ids::AgentId;
 use crate::domain::priority::Seq;
@@ -108,7 +108,7 @@ impl Scheduler {
         unsaved.agents.sort_unstable();
         unsaved.agents.dedup();
         let agents = unsaved.agents.iter().filter_map(|id| self.agents.get(id));
-        changes.extend(agents.map(|agent| Change::Agent(Box::new(agent.record()))));
+        changes.extend(agents.map(|agent| Change::Agent(Box::new(agent.record(now)))));
         unsaved.tasks.clear();
         unsaved.agents.clear();
         unsaved.new_from = self.next_seq;
@@ -132,7 +132,7 @@ impl Task {
 }
 
 impl Agent {
-    fn record(&self) -> AgentRecord {
+    fn record(&self, now: Now) -> AgentRecord {
         let degraded = match &self.health {
             Health::Degraded { reason, detail } if !self.is_process() => {
                 Some((*reason, detail.clone()))
@@ -151,7 +151,10 @@ impl Agent {
             incarnation: self.incarnation,
             ids: self.ids,
             degraded,
-            leaving: self.leaving.is_some(),
+            leaving: self.leaving.map(|leaving| Leaving {
+                until_us: leaving.until_us.map(|until_us| now.wall_of(until_us)),
+                ..leaving
+            }),
             launcher,
             cancelled_run: run.map(|run| (run.task_id, run.attempt)),
         }

@@ -116,12 +116,12 @@ impl Scheduler {
             }
             AttemptEnd::Failed { .. } => {
                 let until_us = now.mono_us + self.backoff_us(seq, jitter);
-                self.requeue(seq, Hold::Backoff { until_us }, now, effects);
+                self.requeue(seq, agent_id, Hold::Backoff { until_us }, now, effects);
             }
             AttemptEnd::AgentFailed(_)
             | AttemptEnd::TimedOut(_)
             | AttemptEnd::Interrupted { .. } => {
-                self.requeue(seq, Hold::Excluding { until_us: None }, now, effects);
+                self.requeue(seq, agent_id, Hold::Excluding { until_us: None }, now, effects);
             }
         }
         if outcome != Outcome::Completed
@@ -132,10 +132,19 @@ impl Scheduler {
         }
     }
 
-    /// Puts a task back in its old place of the queue, held as `hold` says; exclusions are lifted
-    /// after a while (rule 8). A pool that is shut down with `discard` cancels it instead (rule 17).
-    fn requeue(&mut self, seq: Seq, hold: Hold, now: Now, effects: &mut Vec<Effect>) {
-        if self.closing.as_ref().is_some_and(|closing| closing.discard) {
+    /// Puts a task back from this agent in its old place of the queue, held as `hold` says;
+    /// exclusions are lifted after a while (rule 8). A pool that is shut down with `discard` cancels
+    /// it instead (rule 17).
+    fn requeue(
+        &mut self,
+        seq: Seq,
+        from: AgentId,
+        hold: Hold,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let leaving = self.agents.get(&from).and_then(|agent| agent.leaving);
+        if leaving.is_some_and(|leaving| leaving.discard) {
             self.end_task(seq, TaskStatus::Cancelled, now, effects);
             return;
         }

@@ -25,18 +25,19 @@ impl Scheduler {
     ) -> Result<(), Refusal> {
         let agent = self.agent_mut(id)?;
         let until_us = now.mono_us.saturating_add(drain_us);
-        if let Some(Leaving { until_us: Some(before_us) }) = agent.leaving {
+        let discard = agent.leaving.is_some_and(|leaving| leaving.discard);
+        if let Some(Leaving { until_us: Some(before_us), .. }) = agent.leaving {
             if before_us <= until_us {
                 return Ok(());
             }
             self.timers.clear(before_us, Timer::Leave(id));
         }
         let agent = self.agent_mut(id)?;
-        agent.leaving = Some(Leaving { until_us: None });
+        agent.leaving = Some(Leaving { until_us: None, discard });
         let runs = agent.run.as_ref().is_some_and(|run| run.ending.is_none());
         let has_run = agent.run.is_some();
         if runs && drain_us > 0 {
-            agent.leaving = Some(Leaving { until_us: Some(until_us) });
+            agent.leaving = Some(Leaving { until_us: Some(until_us), discard });
             self.timers.set(until_us, Timer::Leave(id));
         }
         self.idle.remove(id);
@@ -76,10 +77,10 @@ impl Scheduler {
     /// Goes on with leaving when no run is (any more) in the way.
     pub(super) fn leave_without_run(&mut self, id: AgentId, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        if let Some(Leaving { until_us: Some(until_us) }) = agent.leaving {
+        let leaving = agent.leaving.get_or_insert_default();
+        if let Some(until_us) = leaving.until_us.take() {
             self.timers.clear(until_us, Timer::Leave(id));
         }
-        agent.leaving = Some(Leaving { until_us: None });
         let unkillable =
             matches!(agent.health, Health::Degraded { reason: StatusReason::Unkillable, .. });
         if agent.is_process() && agent.alive && !unkillable {
@@ -116,7 +117,7 @@ impl Scheduler {
         if self.closing.is_some() {
             return;
         }
-        self.closing = Some(Closing { discard, stopped: self.agents.len(), requeued: 0 });
+        self.closing = Some(Closing { stopped: self.agents.len(), requeued: 0 });
         if discard {
             let pending: Vec<_> = self.queue.iter().map(|place| place.seq()).collect();
             for seq in pending {
@@ -129,7 +130,8 @@ impl Scheduler {
         for &id in &ids {
             self.idle.remove(id);
             if let Some(agent) = self.agents.get_mut(&id) {
-                agent.leaving.get_or_insert(Leaving { until_us: None });
+                agent.leaving.get_or_insert_default().discard = discard;
+                self.touch_agent(id);
             }
         }
         for id in ids {

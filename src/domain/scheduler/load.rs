@@ -1,13 +1,10 @@
 //! The start: going on with what an earlier daemon left in the store, after a crash and after a
 //! clean stop alike.
 
-use std::collections::BTreeSet;
-
 use super::changes::Unsaved;
 use super::end::AttemptEnd;
-use super::report::stopped;
 use super::{Jitter, Scheduler};
-use crate::domain::agent::{Agent, AgentKind, Ending, Health, Run, StatusReason};
+use crate::domain::agent::{Agent, AgentKind, Ending, Health, Leaving, Run, StatusReason};
 use crate::domain::attempt::Failure;
 use crate::domain::change::{AgentRecord, Snapshot};
 use crate::domain::effect::Effect;
@@ -36,11 +33,7 @@ impl Scheduler {
         let mut scheduler = Self::new(limits, gates);
         scheduler.next_seq = snapshot.last_seq.map_or(Seq::FIRST, Seq::next);
         scheduler.unsaved = Unsaved::from(scheduler.next_seq);
-        let mut removed = BTreeSet::new();
         for record in snapshot.agents {
-            if record.leaving && record.kind != AgentKind::Process {
-                removed.insert(record.id);
-            }
             scheduler.load_agent(record, now);
         }
         for lesson in snapshot.lessons {
@@ -51,29 +44,19 @@ impl Scheduler {
             }
         }
         for task in snapshot.tasks {
-            if let TaskState::InProgress { agent } = task.state
-                && removed.contains(&agent)
-            {
-                scheduler.load_removed(task, agent, now, effects);
-            } else {
-                scheduler.load_task(task, overlap_possible, now, effects);
-            }
+            scheduler.load_task(task, overlap_possible, now, effects);
         }
         let ids: Vec<_> = scheduler.agents.keys().copied().collect();
         for id in ids {
+            scheduler.leave_at_last(id, now, effects);
             scheduler.offer(id, now);
         }
         scheduler.dispatch(now, effects);
         scheduler
     }
 
-    /// An agent that was on its way out is gone: nothing of it was left to wait for.
     fn load_agent(&mut self, record: AgentRecord, now: Now) {
         let AgentRecord { id, kind, types, incarnation, ids, degraded, .. } = record;
-        if record.leaving {
-            self.unsaved.agent_gone(id);
-            return;
-        }
         let health = match (kind, degraded) {
             (AgentKind::Process, _) => {
                 let reason = StatusReason::Restarting;
@@ -102,6 +85,7 @@ impl Scheduler {
         }
         let mut agent = Agent::new(id, kind, types, incarnation, ids, health);
         agent.run = run;
+        agent.leaving = record.leaving.map(|leaving| Leaving { until_us: None, ..leaving });
         self.agents.insert(id, agent);
     }
 
@@ -145,12 +129,16 @@ impl Scheduler {
         }
     }
 
-    /// The removal of its external agent interrupted it: nobody waits longer for that agent.
-    fn load_removed(&mut self, task: Task, agent: AgentId, now: Now, effects: &mut Vec<Effect>) {
-        let seq = task.seq;
-        self.counters.in_progress += 1;
-        self.take_in_unchanged(task);
-        self.close_attempt(seq, agent, stopped(), now, Jitter::FULL, effects);
+    /// An agent that was on its way out is gone now: nobody waits longer for it.
+    fn leave_at_last(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get(&id).filter(|agent| agent.leaving.is_some()) else {
+            return;
+        };
+        if agent.run.is_some() {
+            self.stop_run(id, now, effects);
+        } else {
+            self.leave_without_run(id, effects);
+        }
     }
 
     /// Goes on with an attempt on an external agent, which knows nothing of our end: the rest of

@@ -107,8 +107,6 @@ pub struct Scheduler {
 /// A shutdown of the pool that goes on.
 #[derive(Debug)]
 struct Closing {
-    /// Whether what the stop brings back is cancelled.
-    discard: bool,
     stopped: usize,
     requeued: usize,
 }

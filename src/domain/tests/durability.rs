@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::disk::{Disk, Stored, as_read};
 use super::invariants::Before;
 use super::world::{World, name};
-use crate::domain::agent::{Agent, Ending, Health, Run};
+use crate::domain::agent::{Agent, Ending, Health, Leaving, Run};
 use crate::domain::scheduler::Inside;
 use crate::domain::{
     AgentKind, AgentRecord, Change, Hold, Launcher, Lesson, Outcome, Task, TaskState, TaskStatus,
@@ -109,6 +109,7 @@ fn record(agent: &Agent, stored: &AgentRecord) -> AgentRecord {
         pid: process.launcher_pid,
         start_ticks: process.launcher_start_ticks,
     });
+    let until_us = |record: &AgentRecord| record.leaving.and_then(|leaving| leaving.until_us);
     let cancelled = |run: &&Run| is_external && run.ending == Some(Ending::Cancelled);
     AgentRecord {
         id: agent.id,
@@ -117,7 +118,7 @@ fn record(agent: &Agent, stored: &AgentRecord) -> AgentRecord {
         incarnation: agent.incarnation,
         ids: agent.ids,
         degraded,
-        leaving: agent.leaving.is_some(),
+        leaving: agent.leaving.map(|leaving| Leaving { until_us: until_us(stored), ..leaving }),
         launcher: if agent.alive { launcher } else { stored.launcher },
         cancelled_run: agent.run.as_ref().filter(cancelled).map(key),
     }
@@ -169,9 +170,14 @@ pub(super) fn after_start(world: &World, before: &Disk, overlap_possible: bool) 
             TaskState::InProgress { agent } => {
                 let record = before.agents.get(&agent);
                 let external = record.filter(|record| record.kind != AgentKind::Process);
-                if let Some(record) = external.filter(|record| !record.leaving) {
+                if let Some(record) = external.filter(|record| record.leaving.is_none()) {
                     an_external_attempt_goes_on(world, task, record);
                     continue;
+                }
+                let leaving = record.and_then(|record| record.leaving);
+                if leaving.is_some_and(|leaving| leaving.discard) {
+                    let status = world.disk.task(task.id).map(Task::status);
+                    assert!(status.is_some_and(TaskStatus::is_terminal), "{}", name(task.id));
                 }
                 // The removal of an external agent is an order, everything else a crash.
                 Some(external.is_some())
@@ -184,11 +190,11 @@ pub(super) fn after_start(world: &World, before: &Disk, overlap_possible: bool) 
 
 fn an_agent_comes_back(world: &World, record: &AgentRecord) {
     let Some(agent) = world.inside().agents.get(&record.id) else {
-        assert!(record.leaving, "{} is gone", name(record.id));
+        assert!(record.leaving.is_some(), "{} is gone", name(record.id));
         return;
     };
     let now_us = world.now.mono_us;
-    assert!(!record.leaving, "{} was on its way out", name(record.id));
+    assert_eq!(record.leaving, None, "{} was on its way out", name(record.id));
     assert_eq!((agent.incarnation, agent.ids), (record.incarnation, record.ids));
     assert!(!agent.alive, "{} lives before its life begins", name(record.id));
     match (agent.kind, &record.degraded) {

@@ -56,6 +56,22 @@ fn a_discarding_shutdown_cancels_whatever_comes_back_while_it_goes_on() {
 }
 
 #[test]
+fn a_discarding_shutdown_does_so_after_a_start_too() {
+    let mut world = World::with_agents(["anna"]);
+    world.join("eve");
+    world.submit_to("t1", "anna").unwrap();
+    world.submit_to("t2", "eve").unwrap();
+    world.remove("anna", 40).unwrap();
+    world.close_pool(60, true);
+    world.submit("t3", General).unwrap();
+    world.crash();
+    world.expect("t1", "cancelled on anna, attempt 1");
+    world.expect("t2", "cancelled on eve, attempt 1");
+    world.expect_attempts("t2", "interrupted on eve");
+    world.expect("t3", "pending: pool_empty");
+}
+
+#[test]
 fn an_agent_that_comes_while_the_pool_is_shut_down_leaves_with_it() {
     let mut world = World::with_agents(["anna"]);
     world.submit("t1", General).unwrap();

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::rows::Unreadable;
 use crate::domain::{
-    AgentId, AgentKind, AgentRecord, Attempt, ContextIds, Incarnation, Launcher, StatusReason,
-    TaskId, TaskTypes,
+    AgentId, AgentKind, AgentRecord, Attempt, ContextIds, Incarnation, Launcher, Leaving,
+    StatusReason, TaskId, TaskTypes,
 };
 
 /// Everything but the id.
@@ -20,7 +20,8 @@ struct Body<'a> {
     incarnation: Incarnation,
     ids: ContextIds,
     degraded: Option<(StatusReason, Cow<'a, str>)>,
-    leaving: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaving: Option<Leaving>,
     launcher: Option<Process>,
     cancelled_run: Option<(TaskId, Attempt)>,
 }

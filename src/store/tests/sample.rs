@@ -121,7 +121,7 @@ pub(super) fn agent(number: u128) -> AgentRecord {
             memory_handle_id: uuid(3),
         },
         degraded: None,
-        leaving: false,
+        leaving: None,
         launcher: None,
         cancelled_run: None,
     }
