@@ -162,6 +162,7 @@ mod tests {
             status: AgentStatus::Idle,
             reason: None,
             run: None,
+            leaving: false,
             types: TaskTypes::ALL,
             process: None,
             stats: AgentStats::default(),

@@ -198,7 +198,6 @@ pub fn start(
         gauges: Arc::clone(&gauges),
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
-    let agents = agents.iter().map(|agent| (agent.id, agent.kind, agent.incarnation)).collect();
     let inherited = Inherited { target, agents };
     let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |_ctx| {
         PoolSupervisor::new(pool, inherited, means, crash_only)

@@ -16,7 +16,7 @@ use super::router::{Router, fresh_ids};
 use super::watcher::WatcherLink;
 use super::worker_agent::{WorkerAgent, WorkerSettings};
 use crate::domain::{
-    AgentId, AgentKind, Incarnation, LifeEnded, RETRY_AFTER_US, Refusal, RestartBudget,
+    AgentId, AgentKind, AgentView, Incarnation, LifeEnded, RETRY_AFTER_US, Refusal, RestartBudget,
     StatusReason, TaskTypes, Verdict,
 };
 use crate::store::Gauges;
@@ -89,8 +89,8 @@ pub(super) struct Means {
 pub(super) struct Inherited {
     /// How many agents should live.
     pub(super) target: usize,
-    /// The agents, each with its last life.
-    pub(super) agents: Vec<(AgentId, AgentKind, Incarnation)>,
+    /// The agents, each in its last life.
+    pub(super) agents: Vec<AgentView>,
 }
 
 impl PoolSupervisor {
@@ -102,8 +102,11 @@ impl PoolSupervisor {
         crash_only: PanicGuard,
     ) -> Self {
         let Means { worker, router, watcher, spawner, arbiter, clock, gauges } = means;
-        let agents = inherited.agents.into_iter().map(|(id, kind, incarnation)| {
-            (id, Supervised::new(kind, incarnation, kind != AgentKind::Process, &settings))
+        let agents = inherited.agents.into_iter().map(|agent| {
+            let alive = agent.kind != AgentKind::Process;
+            let mut known = Supervised::new(agent.kind, agent.incarnation, alive, &settings);
+            known.leaving = agent.leaving;
+            (agent.id, known)
         });
         let agents = agents.collect();
         Self {
@@ -139,6 +142,13 @@ impl PoolSupervisor {
     /// The agents that are not on their way out.
     fn staying(&self) -> impl Iterator<Item = AgentId> {
         self.agents.iter().filter(|(_, agent)| !agent.leaving).map(|(&id, _)| id)
+    }
+
+    /// How many agents take a place of `max_size`. An external one on its way out takes none: it
+    /// may be at it for long, even from one daemon to the next, and costs nothing.
+    fn places(&self) -> usize {
+        let takes = |agent: &&Supervised| !agent.leaving || agent.kind == AgentKind::Process;
+        self.agents.values().filter(takes).count()
     }
 
     fn add_agent(&mut self, kind: AgentKind, types: TaskTypes) -> AgentId {
@@ -224,7 +234,7 @@ impl Actor for PoolSupervisor {
         for id in asleep {
             self.restart(id);
         }
-        for _ in self.agents.len()..self.target {
+        for _ in self.staying().count()..self.target {
             self.add_agent(self.settings.kind, TaskTypes::ALL);
         }
     }
@@ -239,7 +249,7 @@ impl Handler<InitializePool> for PoolSupervisor {
         let max_size = self.settings.max_size;
         let target = self.target.max(size);
         let missing = target.saturating_sub(self.staying().count());
-        if self.agents.len() + missing > max_size {
+        if self.places() + missing > max_size {
             return Err(Refusal::PoolFull { max_size });
         }
         self.target = target;
@@ -263,7 +273,7 @@ impl Handler<SpawnAgent> for PoolSupervisor {
     ) -> Self::Result {
         self.admit()?;
         let max_size = self.settings.max_size;
-        if self.agents.len() >= max_size {
+        if self.places() >= max_size {
             return Err(Refusal::PoolFull { max_size });
         }
         self.target += 1;

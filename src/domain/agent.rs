@@ -275,6 +275,8 @@ pub(super) struct Agent {
 pub struct Leaving {
     /// When its run is stopped, in monotonic microseconds; `None`: it was.
     pub until_us: Option<u64>,
+    /// How long its run got, in microseconds; never more is left of that.
+    pub drain_us: u64,
     /// Whether its task is cancelled when it comes back (rule 17).
     pub discard: bool,
 }

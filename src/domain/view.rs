@@ -171,6 +171,8 @@ pub struct AgentView {
     pub reason: Option<(StatusReason, String)>,
     /// What it runs.
     pub run: Option<(TaskId, Attempt)>,
+    /// Whether it is on its way out.
+    pub leaving: bool,
     /// What it takes.
     pub types: TaskTypes,
     /// Its process.

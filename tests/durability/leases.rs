@@ -1,6 +1,7 @@
 //! What runs on an external agent while the daemon is away: a lease tells how long the agent was
 //! silent, a time-out goes on, a cancel is not forgotten.
 
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -127,6 +128,35 @@ fn a_lease_begins_anew_with_the_daemon_and_ends_in_its_time() {
     assert_eq!(shown["attempts"][0]["outcome"], "agent_failed", "{shown}");
     assert_eq!(shown["attempts"][0]["failure"]["cause"], "lease_lost", "{shown}");
     assert_eq!(busy.heartbeat(1).1["code"], "stale_incarnation");
+}
+
+#[test]
+fn a_drain_goes_on_with_the_next_daemon() {
+    let mut site = Site::new("[pool]\nautostart = false\nmax_size = 2\n");
+    let world = World::new(site.line.clone());
+    site.start();
+    let busy = Busy::with_lease(&world, Value::Null);
+    let (client, external) = (world.client(), json!({"kind": "external"}));
+    let other = client.spawn(Some(&external)).expect("there is room");
+    let gone = format!("/agents/{}", busy.agent);
+    thread::scope(|scope| {
+        let removal = scope.spawn(|| client.ask("DELETE", &format!("{gone}?drain_s=3600"), None));
+        until("it is being removed", || {
+            let (_, said) = busy.client.ask("POST", &format!("{gone}/recover"), None)?;
+            said["detail"].as_str()?.contains("being removed").then_some(())
+        });
+        site.kill();
+        assert_eq!(removal.join().expect("no panic"), None);
+    });
+    site.start();
+    assert_eq!(busy.client.fetch(&other), None, "nobody else gets its task");
+    let pool = busy.client.ok("POST", "/pool/initialize", Some(&json!({"size": 1})));
+    assert_eq!((&pool["agent_ids"], &pool["spawned_agents"]), (&json!([other]), &json!(0)));
+    busy.client.spawn(Some(&external)).expect("it takes no place any more");
+    busy.is_still_at_it();
+    until("it is gone", || {
+        busy.client.ask("GET", &gone, None).filter(|(status, _)| *status == 404)
+    });
 }
 
 #[test]

@@ -33,11 +33,11 @@ impl Scheduler {
             self.timers.clear(before_us, Timer::Leave(id));
         }
         let agent = self.agent_mut(id)?;
-        agent.leaving = Some(Leaving { until_us: None, discard });
+        agent.leaving = Some(Leaving { until_us: None, drain_us, discard });
         let runs = agent.run.as_ref().is_some_and(|run| run.ending.is_none());
         let has_run = agent.run.is_some();
         if runs && drain_us > 0 {
-            agent.leaving = Some(Leaving { until_us: Some(until_us), discard });
+            agent.leaving = Some(Leaving { until_us: Some(until_us), drain_us, discard });
             self.timers.set(until_us, Timer::Leave(id));
         }
         self.idle.remove(id);

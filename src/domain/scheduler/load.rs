@@ -4,7 +4,7 @@
 use super::changes::Unsaved;
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
-use crate::domain::agent::{Agent, AgentKind, Ending, Health, Leaving, Run, StatusReason};
+use crate::domain::agent::{Agent, AgentKind, Ending, Health, Run, StatusReason};
 use crate::domain::attempt::Failure;
 use crate::domain::change::{AgentRecord, Snapshot};
 use crate::domain::effect::Effect;
@@ -48,7 +48,7 @@ impl Scheduler {
         }
         let ids: Vec<_> = scheduler.agents.keys().copied().collect();
         for id in ids {
-            scheduler.leave_at_last(id, now, effects);
+            scheduler.go_on_leaving(id, now, effects);
             scheduler.offer(id, now);
         }
         scheduler.dispatch(now, effects);
@@ -85,7 +85,7 @@ impl Scheduler {
         }
         let mut agent = Agent::new(id, kind, types, incarnation, ids, health);
         agent.run = run;
-        agent.leaving = record.leaving.map(|leaving| Leaving { until_us: None, ..leaving });
+        agent.leaving = record.leaving;
         self.agents.insert(id, agent);
     }
 
@@ -129,15 +129,18 @@ impl Scheduler {
         }
     }
 
-    /// An agent that was on its way out is gone now: nobody waits longer for it.
-    fn leave_at_last(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
-        let Some(agent) = self.agents.get(&id).filter(|agent| agent.leaving.is_some()) else {
-            return;
-        };
-        if agent.run.is_some() {
-            self.stop_run(id, now, effects);
-        } else {
+    /// An agent that was on its way out is gone, unless it is an external one that is still at
+    /// work: of its drain the rest is left.
+    fn go_on_leaving(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let Some(leaving) = &mut agent.leaving else { return };
+        if agent.run.is_none() {
             self.leave_without_run(id, effects);
+        } else if let Some(until_us) = &mut leaving.until_us {
+            *until_us = (*until_us).min(now.mono_us.saturating_add(leaving.drain_us));
+            self.timers.set(*until_us, Timer::Leave(id));
+        } else {
+            self.stop_run(id, now, effects);
         }
     }
 

@@ -178,6 +178,7 @@ fn view(agent: &Agent) -> AgentView {
         status: agent.status(),
         reason: agent.status_reason().map(|(reason, detail)| (reason, detail.to_owned())),
         run: agent.run.as_ref().map(|run| (run.task_id, run.attempt)),
+        leaving: agent.leaving.is_some(),
         types: agent.types,
         process: agent.process.clone(),
         stats: agent.stats,

@@ -171,8 +171,6 @@ impl World {
         self.underway.clear();
         self.waiting_retries.clear();
         self.idle_since.clear();
-        let stays = |id| self.disk.agents.get(&id).is_some_and(|record| record.leaving.is_none());
-        self.learned.retain(|&(agent, _), _| stays(agent));
         self.base = Base {
             accepted: self.accepted.len(),
             attempts: self.disk.all().map(|task| task.attempts.len()).sum(),

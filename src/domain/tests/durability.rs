@@ -109,8 +109,11 @@ fn record(agent: &Agent, stored: &AgentRecord) -> AgentRecord {
         pid: process.launcher_pid,
         start_ticks: process.launcher_start_ticks,
     });
-    let until_us = |record: &AgentRecord| record.leaving.and_then(|leaving| leaving.until_us);
     let cancelled = |run: &&Run| is_external && run.ending == Some(Ending::Cancelled);
+    // A time of day there, as it looked when it was written.
+    let until_us = stored.leaving.and_then(|leaving| leaving.until_us);
+    let drains = agent.leaving.is_some_and(|leaving| leaving.until_us.is_some());
+    assert!(!is_external || drains == until_us.is_some(), "the drain of {}", name(agent.id));
     AgentRecord {
         id: agent.id,
         kind: agent.kind,
@@ -118,7 +121,7 @@ fn record(agent: &Agent, stored: &AgentRecord) -> AgentRecord {
         incarnation: agent.incarnation,
         ids: agent.ids,
         degraded,
-        leaving: agent.leaving.map(|leaving| Leaving { until_us: until_us(stored), ..leaving }),
+        leaving: agent.leaving.map(|leaving| Leaving { until_us, ..leaving }),
         launcher: if agent.alive { launcher } else { stored.launcher },
         cancelled_run: agent.run.as_ref().filter(cancelled).map(key),
     }
@@ -166,24 +169,18 @@ pub(super) fn after_start(world: &World, before: &Disk, overlap_possible: bool) 
         an_agent_comes_back(world, record);
     }
     for task in before.live() {
-        let cut_off = match task.state {
-            TaskState::InProgress { agent } => {
-                let record = before.agents.get(&agent);
-                let external = record.filter(|record| record.kind != AgentKind::Process);
-                if let Some(record) = external.filter(|record| record.leaving.is_none()) {
-                    an_external_attempt_goes_on(world, task, record);
-                    continue;
-                }
-                let leaving = record.and_then(|record| record.leaving);
-                if leaving.is_some_and(|leaving| leaving.discard) {
-                    let status = world.disk.task(task.id).map(Task::status);
-                    assert!(status.is_some_and(TaskStatus::is_terminal), "{}", name(task.id));
-                }
-                // The removal of an external agent is an order, everything else a crash.
-                Some(external.is_some())
+        let mut cut_off = false;
+        if let TaskState::InProgress { agent } = task.state {
+            let record = before.agents.get(&agent);
+            if let Some(record) = record.filter(|record| record.kind != AgentKind::Process) {
+                an_external_attempt_goes_on(world, task, record);
+                continue;
             }
-            TaskState::Pending(_) | TaskState::Ended { .. } => None,
-        };
+            cut_off = true;
+            if record.and_then(|record| record.leaving).is_some_and(|leaving| leaving.discard) {
+                assert!(world.disk.ended(task.id).is_some(), "{} is discarded", name(task.id));
+            }
+        }
         a_task_comes_back(world, task, cut_off, overlap_possible);
     }
 }
@@ -194,7 +191,11 @@ fn an_agent_comes_back(world: &World, record: &AgentRecord) {
         return;
     };
     let now_us = world.now.mono_us;
-    assert_eq!(record.leaving, None, "{} was on its way out", name(record.id));
+    if let Some(leaving) = record.leaving {
+        assert!(agent.run.is_some(), "{} was on its way out", name(record.id));
+        let until_us = leaving.until_us.map(|at_us| at_us.min(now_us + leaving.drain_us));
+        assert_eq!(agent.leaving, Some(Leaving { until_us, ..leaving }), "the rest of its drain");
+    }
     assert_eq!((agent.incarnation, agent.ids), (record.incarnation, record.ids));
     assert!(!agent.alive, "{} lives before its life begins", name(record.id));
     match (agent.kind, &record.degraded) {
@@ -230,25 +231,25 @@ fn an_external_attempt_goes_on(world: &World, before: &Task, record: &AgentRecor
 }
 
 /// A task that waited, or whose attempt was cut off, by order or not.
-fn a_task_comes_back(world: &World, before: &Task, cut_off: Option<bool>, overlap_possible: bool) {
+fn a_task_comes_back(world: &World, before: &Task, cut_off: bool, overlap_possible: bool) {
     let what = name(before.id);
     let inside = world.inside();
     let here = inside.tasks.get(&before.seq);
     let task = here.or_else(|| world.disk.ended(before.id)).expect("no task is lost");
     let mut interruptions = before.interruptions;
     let mut failures = before.failures;
-    if let Some(by_order) = cut_off {
-        interruptions += u32::from(!by_order);
-        failures += u32::from(!by_order && interruptions > 2);
+    if cut_off {
+        interruptions += 1;
+        failures += u32::from(interruptions > 2);
         let record = &task.attempts[before.attempts.len() - 1];
         let end = record.end.as_ref().expect("what was cut off is closed");
         assert_eq!(end.outcome, Outcome::Interrupted);
-        assert_eq!(record.overlap_possible, overlap_possible && !by_order, "{what}");
+        assert_eq!(record.overlap_possible, overlap_possible, "{what}");
     }
     assert_eq!(task.interruptions, interruptions, "interruptions of {what}");
     assert_eq!(task.failures, failures, "failures of {what}");
     assert_eq!(task.failed_on, before.failed_on, "exclusions of {what}");
-    let was_open = usize::from(cut_off.is_some());
+    let was_open = usize::from(cut_off);
     let closed = before.attempts.len() - was_open;
     let (now, then) = (as_read(task), as_read(before));
     assert_eq!(now.attempts[..closed], then.attempts[..closed], "the history of {what}");

@@ -66,6 +66,7 @@ fn a_discarding_shutdown_does_so_after_a_start_too() {
     world.submit("t3", General).unwrap();
     world.crash();
     world.expect("t1", "cancelled on anna, attempt 1");
+    world.pass(60.0);
     world.expect("t2", "cancelled on eve, attempt 1");
     world.expect_attempts("t2", "interrupted on eve");
     world.expect("t3", "pending: pool_empty");

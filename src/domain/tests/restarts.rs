@@ -153,7 +153,7 @@ fn an_attempt_on_an_unknown_agent_is_interrupted() {
 }
 
 #[test]
-fn an_agent_on_its_way_out_is_gone() {
+fn an_agent_on_its_way_out_is_gone_unless_it_is_an_external_one_at_work() {
     let mut world = World::with_agents(["anna"]);
     world.join("eve");
     world.teach("eve", Research, 1.0);
@@ -161,14 +161,37 @@ fn an_agent_on_its_way_out_is_gone() {
         world.submit_to(what, who).unwrap();
         world.remove(who, 60).unwrap();
     }
-    world.crash();
+    world.crash_for(20.0, false);
     world.expect_agent("anna", "gone");
+    world.expect("t1", "pending: no_idle_agent, attempt 1");
+    world.expect_agent("eve", "analyzing t2");
+    assert!(world.scheduler.agent_view(agent("eve")).unwrap().leaving);
+    world.pass(39.9);
+    world.expect("t2", "in_progress on eve, attempt 1");
+    world.pass(0.1);
     world.expect_agent("eve", "gone");
-    world.expect("t1", "pending: pool_empty, attempt 1");
     world.expect("t2", "pending: pool_empty, attempt 1");
     assert!(world.disk.agents.is_empty() && world.disk.lessons.is_empty());
     let cause = |what| world.view(what).attempts[0].end.clone().unwrap().failure.unwrap().cause;
     assert_eq!((&*cause("t1"), &*cause("t2")), ("daemon_crashed", "stopped"));
+}
+
+#[test]
+fn of_a_drain_the_rest_is_left_and_never_more_than_all_of_it() {
+    for (down_s, left_s) in [(60.0, 0.0), (-3_600.0, 20.0)] {
+        let mut world = World::new();
+        world.join("eve");
+        world.submit("t1", General).unwrap();
+        world.remove("eve", 20).unwrap();
+        world.pass(5.0);
+        world.crash_for(down_s, false);
+        if left_s > 0.0 {
+            world.pass(left_s - 0.001);
+            world.expect("t1", "in_progress on eve, attempt 1");
+            world.pass(0.001);
+        }
+        world.expect_agent("eve", "gone");
+    }
 }
 
 #[test]

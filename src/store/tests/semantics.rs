@@ -121,7 +121,7 @@ fn every_field_of_an_agent_comes_back() {
             types: [TaskType::Ingest, TaskType::General].into_iter().collect(),
             incarnation: Incarnation::new(77),
             degraded: Some((StatusReason::LeaseLost, "no \"heartbeat\"\n".to_owned())),
-            leaving: Some(Leaving { until_us: Some(7), discard: true }),
+            leaving: Some(Leaving { until_us: Some(7), drain_us: 9, discard: true }),
             launcher: Some(Launcher { pid: 4_000_000_000, start_ticks: 1 << 60 }),
             cancelled_run: Some((task_id(4), Attempt::new(9))),
             ..agent(2)
