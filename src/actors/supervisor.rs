@@ -249,7 +249,7 @@ impl Handler<InitializePool> for PoolSupervisor {
         let max_size = self.settings.max_size;
         let target = self.target.max(size);
         let missing = target.saturating_sub(self.staying().count());
-        if self.places() + missing > max_size {
+        if missing > 0 && self.places() + missing > max_size {
             return Err(Refusal::PoolFull { max_size });
         }
         self.target = target;

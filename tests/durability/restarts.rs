@@ -1,9 +1,10 @@
 //! The daemon is stopped as it should be, or stands still for a while.
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::World;
 use super::os::{let_pass, try_to_send, until};
@@ -111,4 +112,21 @@ fn a_daemon_that_stands_still_costs_no_healthy_agent_its_life() {
     assert_eq!(lives(), before);
     settle(&mut site, &world);
     assert_nothing_was_repeated(&world);
+}
+
+#[test]
+fn a_pool_larger_than_may_be_now_is_kept_and_initialized_as_it_is() {
+    let mut site = Site::new(EXTERNAL);
+    let world = World::new(site.line.clone());
+    site.start();
+    let initialize =
+        |size: usize| world.client().ok("POST", "/pool/initialize", Some(&json!({"size": size})));
+    let before = initialize(3);
+    assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
+    let config = EXTERNAL.replace("size = 3", "size = 2\nmax_size = 2");
+    fs::write(site.place.join("daedalus.toml"), config).expect("it can be written");
+    site.start();
+    let after = initialize(2);
+    assert_eq!((&after["pool_size"], &after["spawned_agents"]), (&json!(3), &json!(0)));
+    assert_eq!(after["agent_ids"], before["agent_ids"]);
 }
