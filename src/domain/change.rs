@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub tasks: Vec<Task>,
     /// Every agent.
     pub agents: Vec<AgentRecord>,
+    /// The tasks of the agents' `cancelled_run`, whole, as far as they are not forgotten.
+    pub cancelled: Vec<Task>,
     /// What was learned, the oldest lesson of an agent and type first.
     pub lessons: Vec<Lesson>,
     /// How many agents should live; `None`: nobody said so yet.

@@ -33,9 +33,6 @@ impl Priority {
 pub struct Seq(u64);
 
 impl Seq {
-    /// The number of no submission.
-    pub const NONE: Self = Self(0);
-
     /// The first submission.
     pub const FIRST: Self = Self(1);
 

@@ -167,11 +167,14 @@ impl Tables {
 
     fn snapshot(&self) -> Snapshot {
         let live = self.tasks.values().filter(|task| !task.status().is_terminal());
+        let runs = self.agents.values().filter_map(|agent| agent.cancelled_run);
+        let cancelled = runs.filter_map(|(id, _)| self.tasks.get(self.by_id.get(&id)?));
         let mut lessons: Vec<Lesson> = self.lessons.values().copied().collect();
         lessons.sort_by_key(|lesson| (lesson.agent, lesson.kind, lesson.number));
         Snapshot {
             tasks: live.map(|task| Task::clone(task)).collect(),
             agents: self.agents.values().cloned().collect(),
+            cancelled: cancelled.map(|task| Task::clone(task)).collect(),
             lessons,
             target: self.target,
             last_seq: self.last_seq,

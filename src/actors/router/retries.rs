@@ -1,7 +1,7 @@
 //! Trying again what has ended badly. What has ended is the store's, so it is fetched first; one
 //! retry at a time, because what another one has put back must not be put back twice.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use actix::{Addr, AsyncContext, Context, Handler};
 
@@ -18,6 +18,8 @@ pub(super) struct Retries {
     under_way: Option<Retry>,
     /// Those whose task has ended while its run has not.
     for_run: HashMap<TaskId, Vec<RetryTask>>,
+    /// What had ended and ran on when the fetch began.
+    ran_on: BTreeSet<TaskId>,
     /// This Router, once somebody retries.
     router: Option<Addr<Router>>,
 }
@@ -50,6 +52,7 @@ impl Router {
                 Some(Retry::One(message)) => self.begin_one(message),
                 Some(Retry::All(message)) => {
                     let RetryAll { status, kind, .. } = message;
+                    self.retries.ran_on = self.scheduler.ran_on();
                     let at_most = self.scheduler.retry_at_most().max(1); // to know if there is one
                     self.fetch(Retry::All(message), Wanted::Oldest { status, kind, at_most });
                 }
@@ -101,8 +104,10 @@ impl Router {
         ctx: &mut Context<Self>,
     ) -> Result<Retried, Refusal> {
         self.look_at_the_disk();
-        let retried =
-            self.turn(ctx, |scheduler, now, effects| scheduler.retry_all(tasks, now, effects))?;
+        let ran_on = std::mem::take(&mut self.retries.ran_on);
+        let retried = self.turn(ctx, |scheduler, now, effects| {
+            scheduler.retry_all(tasks, &ran_on, now, effects)
+        })?;
         Ok(Retried { retried, remaining: total - retried })
     }
 }

@@ -26,13 +26,7 @@ impl Scheduler {
         jitter: Jitter,
         effects: &mut Vec<Effect>,
     ) -> Result<TaskStatus, Refusal> {
-        let task = match self.task_by_id(id) {
-            Ok(task) => task,
-            Err(refusal) => {
-                self.answered_after_start(id, attempt, now, effects);
-                return Err(refusal);
-            }
-        };
+        let task = self.task_by_id(id)?;
         let seq = task.seq;
         match self.completable(task, attempt) {
             Ok(agent) => {
@@ -54,23 +48,6 @@ impl Scheduler {
                 }
                 Err(refusal)
             }
-        }
-    }
-
-    /// The same when the daemon began again since the cancel, and memory has only the run.
-    fn answered_after_start(
-        &mut self,
-        id: TaskId,
-        attempt: Option<Attempt>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let answered = attempt.unwrap_or(Attempt::NONE.next());
-        if let Some((agent, run)) = self.still_at(id)
-            && run.attempt == answered
-        {
-            self.run_over(agent, now, effects);
-            self.dispatch(now, effects);
         }
     }
 

@@ -33,6 +33,9 @@ impl Scheduler {
         let mut scheduler = Self::new(limits, gates);
         scheduler.next_seq = snapshot.last_seq.map_or(Seq::FIRST, Seq::next);
         scheduler.unsaved = Unsaved::from(scheduler.next_seq);
+        for task in snapshot.cancelled {
+            scheduler.take_in_unchanged(task);
+        }
         for record in snapshot.agents {
             scheduler.load_agent(record, now);
         }
@@ -69,19 +72,23 @@ impl Scheduler {
         };
         // It may not know yet that its task was cancelled, and may answer until the grace is over.
         let grace_us = now.mono_us.saturating_add(self.limits.cancel_grace_us);
-        let run = record.cancelled_run.map(|(task_id, attempt)| Run {
-            task: Seq::NONE,
-            task_id,
-            attempt,
-            started: true,
-            deadline_us: grace_us,
-            ending: Some(Ending::Cancelled),
-            failed_by_client: false,
-            grace_us: Some(grace_us),
+        let run = record.cancelled_run.and_then(|(task_id, attempt)| {
+            Some(Run {
+                task: *self.ids.get(&task_id)?,
+                task_id,
+                attempt,
+                started: true,
+                deadline_us: grace_us,
+                ending: Some(Ending::Cancelled),
+                failed_by_client: false,
+                grace_us: Some(grace_us),
+            })
         });
         if run.is_some() {
             self.timers.set(grace_us, Timer::RunTimeout(id));
             self.timers.set(grace_us, Timer::Grace(id));
+        } else if record.cancelled_run.is_some() {
+            self.touch_agent(id); // its task is forgotten, and so is the run
         }
         let mut agent = Agent::new(id, kind, types, incarnation, ids, health);
         agent.run = run;

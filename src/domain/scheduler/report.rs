@@ -8,7 +8,6 @@ use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::limits::Limits;
 use crate::domain::metrics::Counters;
-use crate::domain::priority::Seq;
 use crate::domain::report::{Report, TaskError};
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Now;
@@ -127,7 +126,7 @@ impl Scheduler {
             self.say_when_drained(effects);
         }
         let task = self.tasks.get(&run.task);
-        if task.map_or(run.task == Seq::NONE, |task| task.status() == TaskStatus::Cancelled) {
+        if task.is_some_and(|task| task.status() == TaskStatus::Cancelled) {
             // Somebody may wait to try it again.
             effects.push(Effect::TaskLeft { task_id: run.task_id });
         }

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Scheduler;
-use crate::domain::agent::Run;
 use crate::domain::effect::{Effect, Event};
-use crate::domain::ids::{AgentId, TaskId};
-use crate::domain::priority::Seq;
+use crate::domain::ids::TaskId;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
 use crate::domain::time::Now;
@@ -15,16 +13,15 @@ impl Scheduler {
     /// The status of a task that is here: one that has not ended, or whose run is not over.
     #[must_use]
     pub fn status_here(&self, id: TaskId) -> Option<TaskStatus> {
-        let status = self.task_by_id(id).ok().map(Task::status);
-        status.or_else(|| self.still_at(id).map(|_run| TaskStatus::Cancelled))
+        self.task_by_id(id).ok().map(Task::status)
     }
 
-    /// The agent with a run of this cancelled task, which went on while the daemon began again.
-    pub(super) fn still_at(&self, id: TaskId) -> Option<(AgentId, &Run)> {
-        self.agents.values().find_map(|agent| {
-            let run = agent.run.as_ref().filter(|run| run.task == Seq::NONE && run.task_id == id);
-            run.map(|run| (agent.id, run))
-        })
+    /// The tasks that have ended and are here because their runs are not over.
+    #[must_use]
+    pub fn ran_on(&self) -> BTreeSet<TaskId> {
+        let runs = self.agents.values().filter_map(|agent| agent.run.as_ref());
+        let tasks = runs.filter_map(|run| self.tasks.get(&run.task));
+        tasks.filter(|task| task.status().is_terminal()).map(|task| task.id).collect()
     }
 
     /// Puts a task back that failed or was cancelled and is no more here, as the store has it. It
@@ -49,21 +46,22 @@ impl Scheduler {
     }
 
     /// Puts back as many of these tasks as may wait, in their order, and answers how many those
-    /// are. They are as [`retry`](Self::retry) wants them; one that is here already is left out.
+    /// are. They are as [`retry`](Self::retry) wants them. One that is here already is left out,
+    /// and one of those that [`ran_on`](Self::ran_on) before they were read: the end of its run may
+    /// have changed it since.
     ///
     /// # Errors
     /// `Draining`, and `QueueFull` when there is no room at all.
     pub fn retry_all(
         &mut self,
         tasks: Vec<Task>,
+        ran_on: &BTreeSet<TaskId>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Refusal> {
         let mut retried = 0;
-        let runs = self.agents.values().filter_map(|agent| agent.run.as_ref());
-        let running: BTreeSet<_> = runs.map(|run| run.task_id).collect();
         for task in tasks {
-            if self.ids.contains_key(&task.id) || running.contains(&task.id) {
+            if self.ids.contains_key(&task.id) || ran_on.contains(&task.id) {
                 continue;
             }
             match self.admit(now) {

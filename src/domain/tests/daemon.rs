@@ -225,7 +225,8 @@ impl World {
     ) -> Result<u64, Refusal> {
         let found = self.disk.all().filter(|task| task.status() == status);
         let found: Vec<_> = found.take(at_most).map(as_read).collect();
-        self.call(|s, now, fx| s.retry_all(found, now, fx))
+        let ran_on = self.scheduler.ran_on();
+        self.call(|s, now, fx| s.retry_all(found, &ran_on, now, fx))
     }
 
     /// Submits under a key; `content` stands for everything that was asked for.

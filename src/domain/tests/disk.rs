@@ -70,9 +70,12 @@ impl Disk {
         }
         let mut lessons: Vec<_> = self.lessons.values().copied().collect();
         lessons.sort_by_key(|lesson| (lesson.agent, lesson.kind, lesson.number));
+        let runs = self.agents.values().filter_map(|agent| agent.cancelled_run);
+        let cancelled = runs.filter_map(|(id, _)| self.task(id));
         Snapshot {
             tasks: self.live().map(as_read).collect(),
             agents: self.agents.values().cloned().collect(),
+            cancelled: cancelled.map(as_read).collect(),
             lessons,
             target: self.target,
             last_seq: self.last_seq,

@@ -72,7 +72,7 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     counters_equal_a_recount(world, inside);
     attempt_numbers_grow_by_one(world, inside, before, effects);
     only_the_newest_attempt_of_a_running_task_is_open(world, inside);
-    a_run_and_its_task_name_each_other(world, inside);
+    a_run_and_its_task_name_each_other(inside);
     a_live_task_has_budget_left(inside);
     failures_and_exclusions_follow_from_the_attempts(world, inside);
     ended_tasks_never_change(world, inside);
@@ -227,12 +227,11 @@ fn only_the_newest_attempt_of_a_running_task_is_open(world: &World, inside: Insi
 }
 
 /// Rule 9: while a run can act, its task has not moved to anybody else.
-fn a_run_and_its_task_name_each_other(world: &World, inside: Inside<'_>) {
+fn a_run_and_its_task_name_each_other(inside: Inside<'_>) {
     for agent in inside.agents.values() {
         let Some(run) = &agent.run else { continue };
         let who = name(agent.id);
-        // Of a run that a start goes on with because it was cancelled, memory has no task.
-        let task = inside.tasks.get(&run.task).or_else(|| world.disk.ended(run.task_id));
+        let task = inside.tasks.get(&run.task);
         let task = task.unwrap_or_else(|| panic!("{who} runs what does not exist or moved"));
         assert_eq!(run.task_id, task.id, "the run of {who} has two names for its task");
         assert_eq!(run.attempt, task.attempt, "the run of {who} is not the newest attempt");

@@ -1,5 +1,6 @@
 //! Trying again by order, repeated submits, and when a task is likely to start.
 
+use super::disk::as_read;
 use super::world::{World, agent, error, success, task};
 use crate::domain::TaskType::{General, Ingest, Research};
 use crate::domain::{Gate, Refusal, TaskStatus};
@@ -140,6 +141,20 @@ fn of_many_the_oldest_are_tried_again_as_many_as_may_wait() {
     assert_eq!(world.retry_found(TaskStatus::Cancelled, 3), Ok(1), "others came meanwhile");
     world.expect("t3", "pending: pool_empty");
     world.expect("t4", "cancelled");
+}
+
+#[test]
+fn what_was_read_before_its_run_was_over_is_not_put_back_as_it_was() {
+    let mut world = World::new();
+    world.join("eve");
+    world.submit("t1", General).unwrap();
+    world.fetch("eve").unwrap();
+    world.cancel("t1").unwrap();
+    let (ran_on, read) = (world.scheduler.ran_on(), as_read(world.disk.task(task("t1")).unwrap()));
+    world.pass(5.0);
+    assert_eq!(world.call(|s, now, fx| s.retry_all(vec![read], &ran_on, now, fx)), Ok(0));
+    assert_eq!(world.retry_all(TaskStatus::Cancelled), Ok(1));
+    world.expect_attempts("t1", "cancelled on eve (overlap possible), open on eve");
 }
 
 #[test]

@@ -24,11 +24,12 @@ const OLDEST: &str = "SELECT seq FROM tasks INDEXED BY tasks_unsuccessful \
 const COUNT: &str = "SELECT count(*) FROM tasks INDEXED BY tasks_unsuccessful \
      WHERE status = ?1 AND status >= 3 AND (?2 IS NULL OR kind = ?2)";
 
-const OF_ID: &str = "id = ?1";
+pub(super) const OF_ID: &str = "id = ?1";
 const OF_KEY: &str = "key = ?1 AND key IS NOT NULL";
 const OF_SEQ: &str = "seq = ?1";
 
-fn whole(condition: &str) -> String {
+/// Reads whole tasks, for [`rows::task`].
+pub(super) fn whole(condition: &str) -> String {
     format!("SELECT {COLUMNS}, {TEXTS} FROM tasks WHERE {condition}")
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 use uuid::Uuid;
 
 use super::rows::{self, COLUMNS, TEXTS, Unreadable};
-use super::{agents, cannot, lessons, once, schema};
+use super::{agents, cannot, history, lessons, once, schema};
 use crate::domain::{Lesson, Snapshot};
 use crate::store::StoreError;
 
@@ -31,16 +31,23 @@ pub(super) fn queries() -> Vec<String> {
 pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot, StoreError> {
     let failed = |cause| cannot("read", path)(cause);
     let moment = connection.unchecked_transaction().map_err(failed)?;
-    let mut tasks = every(&moment, path, &live(), "task", |row| rows::task(row, true))?;
+    let mut tasks = every(&moment, path, &live(), [], "task", |row| rows::task(row, true))?;
     // The index has the waiting ones first; sorting here spares SQLite to move the large rows.
     tasks.sort_by_key(|task| task.seq);
-    let agents = every(&moment, path, AGENTS, "agent", agents::record)?;
+    let agents = every(&moment, path, AGENTS, [], "agent", agents::record)?;
+    let mut cancelled = Vec::new();
+    for (id, _) in agents.iter().filter_map(|agent| agent.cancelled_run) {
+        let (query, id) = (history::whole(history::OF_ID), id.uuid());
+        let read = |row: &Row<'_>| rows::task(row, true);
+        cancelled.extend(every(&moment, path, &query, [id.as_bytes()], "task", read)?);
+    }
     let lessons = lessons(&moment, path)?;
     let target = target(&moment).map_err(failed)?;
     let last_seq: Option<i64> = moment.query_row(LAST, [], |row| row.get(0)).map_err(failed)?;
     Ok(Snapshot {
         tasks,
         agents,
+        cancelled,
         lessons,
         target: target.and_then(|target| usize::try_from(target).ok()),
         last_seq: last_seq.map(rows::seq),
@@ -49,8 +56,8 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
 
 /// The windows, and over them what came later.
 fn lessons(moment: &Connection, path: &Path) -> Result<Vec<Lesson>, StoreError> {
-    let windows = every(moment, path, lessons::WINDOWS, "lesson of agent", lessons::lesson)?;
-    let log = every(moment, path, lessons::LOG, "lessons", lessons::logged)?;
+    let windows = every(moment, path, lessons::WINDOWS, [], "lesson of agent", lessons::lesson)?;
+    let log = every(moment, path, lessons::LOG, [], "lessons", lessons::logged)?;
     let place = |lesson: Lesson| ((lesson.agent, lesson.kind, lesson.slot), lesson);
     let all = windows.into_iter().chain(log.into_iter().flatten());
     let newest: BTreeMap<_, _> = all.map(place).collect();
@@ -70,17 +77,18 @@ fn every<T>(
     connection: &Connection,
     path: &Path,
     query: &str,
+    values: impl Params,
     what: &str,
     mut decode: impl FnMut(&Row<'_>) -> Result<T, Unreadable>,
 ) -> Result<Vec<T>, StoreError> {
     let failed = |cause| cannot("read", path)(cause);
     let mut statement = connection.prepare(query).map_err(failed)?;
-    let mut found = statement.query([]).map_err(failed)?;
-    let mut values = Vec::new();
+    let mut found = statement.query(values).map_err(failed)?;
+    let mut read = Vec::new();
     while let Some(row) = found.next().map_err(failed)? {
-        values.push(decode(row).map_err(|cause| unreadable(path, what, row, cause))?);
+        read.push(decode(row).map_err(|cause| unreadable(path, what, row, cause))?);
     }
-    Ok(values)
+    Ok(read)
 }
 
 /// Which row it is: its first column is a number or a UUID.

@@ -138,6 +138,21 @@ fn every_field_of_an_agent_comes_back() {
 }
 
 #[test]
+fn a_start_finds_what_an_agent_may_still_be_at_although_it_was_cancelled() {
+    on_both(|store, _| {
+        let task = ended(4, TaskStatus::Cancelled);
+        store.commit(vec![new(ended(3, TaskStatus::Cancelled)), new(task.clone())]).unwrap();
+        for n in [4, 5] {
+            let cancelled_run = Some((task_id(n), Attempt::new(1)));
+            let record = AgentRecord { cancelled_run, ..agent(n.into()) };
+            store.commit(vec![Change::Agent(Box::new(record))]).unwrap();
+        }
+        let snapshot = store.load().unwrap();
+        assert_eq!((snapshot.cancelled, snapshot.tasks), (vec![task], vec![]), "5 is forgotten");
+    });
+}
+
+#[test]
 fn lessons_fill_a_window_and_go_with_their_agent() {
     on_both(|store, _| {
         store.commit((0..5).map(|n| Change::Learned(lesson(n, n * 100))).collect()).unwrap();
