@@ -210,13 +210,16 @@ pub(super) struct Lease {
     pub until_us: Option<u64>,
     /// How many `assignment` calls are open.
     pub open_calls: u32,
+    /// Whether its agent has not called since the daemon started, which gives it its full length to
+    /// do so. Nobody counts on an agent that may be gone.
+    pub unheard: bool,
 }
 
 impl Lease {
     /// Whether the agent counts as there.
     #[must_use]
     pub(super) const fn is_held(self) -> bool {
-        self.until_us.is_some() || self.open_calls > 0
+        (self.until_us.is_some() && !self.unheard) || self.open_calls > 0
     }
 }
 

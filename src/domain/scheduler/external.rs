@@ -137,6 +137,7 @@ impl Scheduler {
         if agent.lease.open_calls > 0 || !matches!(agent.health, Health::Fit) {
             return;
         }
+        agent.lease.unheard = false;
         let until_us = now.mono_us.saturating_add(lease_us);
         if let Some(before_us) = agent.lease.until_us.replace(until_us) {
             self.timers.clear(before_us, Timer::Lease(id));

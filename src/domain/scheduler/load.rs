@@ -51,6 +51,7 @@ impl Scheduler {
         }
         let ids: Vec<_> = scheduler.agents.keys().copied().collect();
         for id in ids {
+            scheduler.await_call(id, now);
             scheduler.go_on_leaving(id, now, effects);
             scheduler.offer(id, now);
         }
@@ -133,6 +134,16 @@ impl Scheduler {
                 }
             }
             TaskState::Ended { .. } => debug_assert!(false, "an ended task is not live"),
+        }
+    }
+
+    /// A lease begins anew, although its agent may be gone.
+    fn await_call(&mut self, id: AgentId, now: Now) {
+        if self.agents.get(&id).is_some_and(|agent| !agent.lease.is_held()) {
+            self.renew_lease(id, now);
+            if let Some(agent) = self.agents.get_mut(&id) {
+                agent.lease.unheard = agent.lease.until_us.is_some();
+            }
         }
     }
 

@@ -88,7 +88,7 @@ fn is_candidate(agent: &Agent) -> bool {
         AgentKind::Process => agent.alive && agent.dying.is_none(),
         AgentKind::External { lease_us: None } => true,
         AgentKind::External { lease_us: Some(_) } => {
-            agent.lease.until_us.is_some() || agent.lease.open_calls > 0
+            (agent.lease.until_us.is_some() && !agent.lease.unheard) || agent.lease.open_calls > 0
         }
     };
     there && agent.health == Health::Fit && agent.run.is_none() && agent.leaving.is_none()

@@ -134,6 +134,28 @@ fn fetching_again_answers_the_same_attempt_until_it_ends() {
     assert_eq!(world.fetch("eve"), Ok(None));
 }
 
+#[test]
+fn after_a_start_an_idle_agent_has_its_lease_for_the_next_call() {
+    let mut world = World::new();
+    world.join_leased("eve", 10);
+    world.join_leased("finn", 10);
+    for who in ["eve", "finn"] {
+        world.heartbeat(who).unwrap();
+    }
+    world.pass(9.0);
+    world.crash();
+    world.submit("t1", General).unwrap();
+    world.pass(9.9);
+    world.expect("t1", "pending: no_idle_agent");
+    world.expect_agent("eve", "idle");
+    world.heartbeat_as("finn", Some(1)).unwrap();
+    world.expect("t1", "in_progress on finn, attempt 1");
+    world.pass(0.1);
+    world.expect_agent("eve", "degraded (lease_lost)");
+    world.expect_agent("finn", "analyzing t1");
+    assert!(matches!(world.heartbeat_as("eve", Some(1)), Err(Refusal::StaleIncarnation { .. })));
+}
+
 /// Between the end of the listener and that of the daemon nobody can hold a lease or answer.
 #[test]
 fn nothing_runs_out_while_a_stopping_daemon_can_hear_nobody() {
