@@ -23,7 +23,7 @@ pub(super) struct Counters {
     pub cancelled: u64,
     /// Sum of start to end of completed tasks, in microseconds.
     pub duration_us: u64,
-    /// Sum of submit to first start, in microseconds.
+    /// Sum of submit (or retry by order) to first start, in microseconds.
     pub assignment_latency_us: u64,
     /// First starts.
     pub first_starts: u64,
@@ -66,7 +66,7 @@ pub struct Metrics {
     pub oldest_wait: Vec<OldestWait>,
     /// Mean of start to end of completed tasks, in seconds; `None` before the first.
     pub avg_task_duration: Option<f64>,
-    /// Mean of submit to first start, in milliseconds; `None` before the first.
+    /// Mean of submit (or retry by order) to first start, in milliseconds; `None` before the first.
     pub avg_assignment_latency_ms: Option<f64>,
     /// First starts later than `assignment_latency_target_ms`.
     pub assignment_latency_over_target: u64,
@@ -118,6 +118,6 @@ pub struct AgentCounts {
 pub struct OldestWait {
     /// The priority.
     pub priority: i8,
-    /// Since its submission, in seconds.
+    /// Since its submission, or since it was tried again by order, in seconds.
     pub wait_s: f64,
 }

@@ -157,9 +157,9 @@ impl Queue {
         (position <= EXACT_POSITIONS).then_some(position)
     }
 
-    /// The longest pending task of each priority, the most urgent priority first.
-    pub(super) fn oldest(&self) -> impl Iterator<Item = Place> {
-        self.order.values().filter_map(|places| places.first().copied())
+    /// The pending tasks of each priority in their order, the most urgent priority first.
+    pub(super) fn by_priority(&self) -> impl Iterator<Item = impl Iterator<Item = Place>> {
+        self.order.values().map(|places| places.iter().copied())
     }
 
     /// Every pending task in the order of the queue.

@@ -138,6 +138,8 @@ pub struct Task {
     pub spec: TaskSpec,
     /// When it was accepted.
     pub created: Now,
+    /// When it was last asked for: accepted, or tried again by order.
+    pub asked: Now,
     /// Where it is.
     pub state: TaskState,
     /// The number of its newest attempt.
@@ -150,7 +152,7 @@ pub struct Task {
     pub failed_on: Vec<AgentId>,
     /// How many of its newest attempts in a row were interrupted otherwise than by order.
     pub interruptions: u32,
-    /// When its first attempt started.
+    /// When its first attempt started since it was last asked for.
     pub first_started: Option<Now>,
     /// What the agent found.
     pub result: Option<Json>,
@@ -168,6 +170,7 @@ impl Task {
             seq,
             spec,
             created,
+            asked: created,
             state: TaskState::Pending(Wait { since_us: created.mono_us, counted: true, hold }),
             attempt: Attempt::NONE,
             attempts: Vec::new(),

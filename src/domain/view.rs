@@ -35,7 +35,9 @@ pub struct TaskSummary {
     pub failed_on: Vec<AgentId>,
     /// When it was accepted.
     pub created: Now,
-    /// When its first attempt started.
+    /// When it was last asked for: accepted, or tried again by order.
+    pub asked: Now,
+    /// When its first attempt started since then.
     pub first_started: Option<Now>,
     /// When it ended.
     pub ended: Option<Now>,
@@ -133,6 +135,7 @@ impl Task {
             failures: self.failures,
             failed_on: self.failed_on.clone(),
             created: self.created,
+            asked: self.asked,
             first_started: self.first_started,
             ended,
             error: self.error.clone(),

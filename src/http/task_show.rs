@@ -87,7 +87,7 @@ impl<'a> From<&'a TaskPage> for PageShown<'a> {
 impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
     fn from(task: &'a TaskSummary) -> Self {
         // Of the times that are stored, so that it is the same after a start.
-        let latency_us = |started: Now| started.wall_us.saturating_sub(task.created.wall_us);
+        let latency_us = |started: Now| started.wall_us.saturating_sub(task.asked.wall_us);
         Self {
             task_id: task.id,
             task_type: task.kind,

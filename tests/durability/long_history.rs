@@ -89,6 +89,7 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
         failures: 0,
         failed_on: Vec::new(),
         interruptions: 0,
+        asked: created,
         first_started: (!is_pending).then_some(started),
         result: (!is_pending).then(|| json_of(&json!({"found": number}))),
         error: None,

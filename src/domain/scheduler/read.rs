@@ -117,7 +117,22 @@ impl Scheduler {
         self.agents.values().map(view).collect()
     }
 
-    /// The pool at this moment. Looks at each agent once and at no task.
+    /// The longest wait among these tasks of one priority, which are in the order of their submission:
+    /// whatever comes after one that was not tried again waits less than that.
+    fn oldest_wait(&self, places: impl Iterator<Item = Place>, now: Now) -> Option<OldestWait> {
+        let mut longest = None;
+        for task in places.filter_map(|place| self.tasks.get(&place.seq())) {
+            let wait_s = now.since(task.asked.mono_us) as f64 / SECOND_US as f64;
+            let wait = OldestWait { priority: task.spec.priority.get(), wait_s };
+            longest = longest.filter(|other: &OldestWait| other.wait_s >= wait_s).or(Some(wait));
+            if task.asked == task.created {
+                break;
+            }
+        }
+        longest
+    }
+
+    /// The pool at this moment. Looks at each agent once, and at tasks only for the longest waits.
     #[must_use]
     pub fn metrics(&self, now: Now) -> Metrics {
         let mut agents = AgentCounts::default();
@@ -135,7 +150,7 @@ impl Scheduler {
         let busy = agents.analyzing + agents.executing;
         let counters = &self.counters;
         let mean = |sum: u64, count: u64| (count > 0).then(|| sum as f64 / count as f64);
-        let oldest = self.queue.oldest().filter_map(|place| self.tasks.get(&place.seq()));
+        let waits = |places| self.oldest_wait(places, now);
         let pending = self.queue.len() as u64;
         Metrics {
             agents,
@@ -150,12 +165,7 @@ impl Scheduler {
             assignments: counters.assigned,
             active_coordinations: runs,
             queue_length: pending,
-            oldest_wait: oldest
-                .map(|task| OldestWait {
-                    priority: task.spec.priority.get(),
-                    wait_s: now.since(task.created.mono_us) as f64 / SECOND_US as f64,
-                })
-                .collect(),
+            oldest_wait: self.queue.by_priority().filter_map(waits).collect(),
             avg_task_duration: mean(counters.duration_us, counters.completed)
                 .map(|us| us / SECOND_US as f64),
             avg_assignment_latency_ms: mean(counters.assignment_latency_us, counters.first_starts)

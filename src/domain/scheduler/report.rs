@@ -165,8 +165,8 @@ pub(super) fn stopped() -> AttemptEnd {
     AttemptEnd::Interrupted { failure: Failure::new("stopped", detail), by_order: true }
 }
 
-/// Notes when the first attempt of the task started, if this is it, and answers the time from its
-/// submit to then in microseconds.
+/// Notes when the first attempt of the task started since it was last asked for, if this is it, and
+/// answers the time between the two in microseconds.
 pub(super) fn note_first_start(
     task: &mut Task,
     started: Now,
@@ -177,7 +177,7 @@ pub(super) fn note_first_start(
         return None;
     }
     task.first_started = Some(started);
-    let latency_us = started.since(task.created.mono_us);
+    let latency_us = started.since(task.asked.mono_us);
     counters.assignment_latency_us += latency_us;
     counters.first_starts += 1;
     counters.over_latency_target += u64::from(latency_us > limits.assignment_latency_target_us);

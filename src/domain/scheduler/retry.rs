@@ -91,6 +91,8 @@ impl Scheduler {
     fn put_back(&mut self, mut task: Task, now: Now, effects: &mut Vec<Effect>) {
         let hold = Hold::Excluding { until_us: None };
         task.state = TaskState::Pending(Wait { since_us: now.mono_us, counted: true, hold });
+        task.asked = now;
+        task.first_started = None;
         task.failures = 0;
         task.failed_on.clear();
         task.interruptions = 0;

@@ -115,6 +115,7 @@ pub(super) fn as_read(task: &Task) -> Task {
     let read = |now: Now| Now { mono_us: now.wall_us, ..now };
     let mut task = task.clone();
     task.created = read(task.created);
+    task.asked = read(task.asked);
     task.first_started = task.first_started.map(read);
     if let TaskState::Ended { at, .. } = &mut task.state {
         *at = read(*at);

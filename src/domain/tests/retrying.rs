@@ -1,7 +1,7 @@
 //! Trying again by order, repeated submits, and when a task is likely to start.
 
 use super::disk::as_read;
-use super::world::{World, agent, error, success, task};
+use super::world::{World, agent, error, seconds, success, task};
 use crate::domain::TaskType::{General, Ingest, Research};
 use crate::domain::{Gate, Refusal, TaskStatus};
 
@@ -33,6 +33,35 @@ fn a_retry_forgets_the_failures_and_goes_on_counting_attempts() {
     world.pass(1.0);
     world.finish("anna", success());
     world.expect("t1", "completed on anna, attempt 5, failures 1");
+}
+
+#[test]
+fn a_retry_begins_the_wait_again() {
+    let mut world = World::new();
+    world.submit("t1", General).unwrap();
+    world.cancel("t1").unwrap();
+    world.pass(3_000.0);
+    world.submit("t2", General).unwrap();
+    world.pass(600.0);
+    world.retry("t1").unwrap();
+    world.pass(0.25);
+    let waits = |world: &World| world.metrics().oldest_wait[0].wait_s;
+    assert_eq!(waits(&world), 600.25, "the other one waits longer");
+    world.cancel("t2").unwrap();
+    assert_eq!(waits(&world), 0.25);
+    world.crash();
+    world.join("eve");
+    world.fetch("eve").unwrap();
+    assert_eq!(world.metrics().avg_assignment_latency_ms, Some(250.0));
+    assert_eq!(world.metrics().assignment_latency_over_target, 0);
+    world.complete("t1", None, error(false)).unwrap();
+    world.pass(10.0);
+    world.retry("t1").unwrap();
+    let summary = world.view("t1").summary;
+    assert_eq!(summary.first_started, None);
+    assert_eq!(summary.asked.mono_us - summary.created.mono_us, seconds(3_610.25));
+    world.fetch("eve").unwrap();
+    assert_eq!(world.metrics().avg_assignment_latency_ms, Some(125.0), "a submit of its own");
 }
 
 #[test]

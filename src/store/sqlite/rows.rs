@@ -44,6 +44,9 @@ struct Body<'a> {
     interruptions: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first_started: Option<Now>,
+    /// None: when it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Now>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     preferred: Option<Result<AgentId, Preference>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +80,7 @@ pub(super) fn write_body(task: &Task, text: &mut Vec<u8>) -> serde_json::Result<
         failed_on: Cow::Borrowed(&task.failed_on),
         interruptions: task.interruptions,
         first_started: task.first_started,
+        asked: Some(task.asked).filter(|asked| *asked != task.created),
         preferred: task.spec.preferred,
         timeout_us: task.spec.timeout_us,
         error: task.error.as_ref().map(Cow::Borrowed),
@@ -122,11 +126,13 @@ pub(super) fn task(row: &Row<'_>, whole: bool) -> Result<Task, Unreadable> {
         key,
         trace: TraceId::parse(text(row, 7)?).ok_or("its trace is none")?,
     };
+    let created = at(row.get(5)?);
     Ok(Task {
         id: TaskId::from_uuid(Uuid::from_bytes(row.get(1)?)),
         seq: seq(row.get(0)?),
         spec,
-        created: at(row.get(5)?),
+        created,
+        asked: body.asked.unwrap_or(created),
         state,
         attempt: body.attempt,
         attempts: body.attempts.into_owned(),

@@ -141,7 +141,7 @@ prop_compose! {
         numbers in any::<(u32, u32, u32)>(),
         attempts in vec(attempt(), 0..4),
         failed_on in vec(agent(), 0..4),
-        first_started in option::of(time()),
+        (asked, first_started) in (time(), option::of(time())),
         result in option::of(text()),
         error in option::of((any::<String>(), any::<String>(), any::<bool>())),
     ) -> Task {
@@ -164,6 +164,7 @@ prop_compose! {
         task.failures = failures;
         task.failed_on = failed_on;
         task.interruptions = interruptions;
+        task.asked = asked;
         task.first_started = first_started;
         task.result = result.map(|result| json(&serde_json::to_string(&result).unwrap()));
         task.error =
