@@ -1,12 +1,15 @@
 //! The start: going on with what an earlier daemon left in the store, after a crash and after a
 //! clean stop alike.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::changes::Unsaved;
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::{Agent, AgentKind, Ending, Health, Run, StatusReason};
 use crate::domain::attempt::Failure;
-use crate::domain::change::{AgentRecord, Snapshot};
+use crate::domain::change::{AgentRecord, Lesson, Snapshot};
 use crate::domain::effect::Effect;
 use crate::domain::gate::Gates;
 use crate::domain::ids::AgentId;
@@ -39,13 +42,7 @@ impl Scheduler {
         for record in snapshot.agents {
             scheduler.load_agent(record, now);
         }
-        for lesson in snapshot.lessons {
-            let window = scheduler.limits.affinity_window;
-            if let Some(agent) = scheduler.agents.get_mut(&lesson.agent) {
-                agent.affinity.relearn(&lesson, window);
-                scheduler.learned.learn(lesson.kind, lesson.latency_us, window);
-            }
-        }
+        scheduler.load_lessons(snapshot.lessons);
         for task in snapshot.tasks {
             scheduler.load_task(task, overlap_possible, now, effects);
         }
@@ -95,6 +92,27 @@ impl Scheduler {
         agent.run = run;
         agent.leaving = record.leaving;
         self.agents.insert(id, agent);
+    }
+
+    /// What all agents together learned last is not known, but what each learned last is: so the
+    /// newest ones of all agents come last.
+    fn load_lessons(&mut self, mut lessons: Vec<Lesson>) {
+        let window = self.limits.affinity_window;
+        let mut newest = BTreeMap::new();
+        for lesson in &lessons {
+            if let Some(agent) = self.agents.get_mut(&lesson.agent) {
+                agent.affinity.relearn(lesson, window);
+                newest.insert((lesson.agent, lesson.kind), lesson.number);
+            }
+        }
+        let age = |lesson: &Lesson| {
+            let newest = newest.get(&(lesson.agent, lesson.kind))?;
+            Some(newest.saturating_sub(lesson.number))
+        };
+        lessons.sort_by_cached_key(|lesson| Reverse(age(lesson)));
+        for lesson in lessons.iter().filter(|lesson| age(lesson).is_some()) {
+            self.learned.learn(lesson.kind, lesson.latency_us, window);
+        }
     }
 
     fn load_task(

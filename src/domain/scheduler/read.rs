@@ -58,8 +58,8 @@ impl Scheduler {
     }
 
     /// When a pending task is likely to start: all tasks before it and itself take as long as tasks
-    /// of its type do, and the agents that take the type, and are
-    /// there and stay, share them. Not before its backoff ends.
+    /// of its type do, and the agents that take the type, and are there and stay, share them. Not
+    /// before its backoff ends, nor before its exclusions do when they are about all those agents.
     /// `None` when its gate is closed, nobody takes it, or nobody knows how long it takes.
     fn eta_us(&self, task: &Task, wait: Wait, position: Option<usize>, now: Now) -> Option<u64> {
         let kind = task.spec.kind;
@@ -71,14 +71,21 @@ impl Scheduler {
             let here = agent.is_candidate() || (agent.run.is_some() && stays(agent));
             here && agent.types.contains(kind)
         };
+        let excluded = |agent: &Agent| task.failed_on.contains(&agent.id);
+        let all_excluded = self.agents.values().filter(serves).all(excluded);
         let agents = u64::try_from(self.agents.values().filter(serves).count()).ok()?;
         let position = u64::try_from(position?).ok()?;
         let mean_us = self.learned.mean_ns(kind)? / 1_000;
         let in_turn_us = (mean_us.saturating_mul(position)).checked_div(agents)?;
-        Some(match wait.hold {
-            Hold::Backoff { until_us } => in_turn_us.max(until_us.saturating_sub(now.mono_us)),
-            Hold::Excluding { .. } | Hold::Relaxed => in_turn_us,
-        })
+        let held_until_us = match wait.hold {
+            Hold::Backoff { until_us } => Some(until_us),
+            Hold::Excluding { until_us } => until_us.filter(|_| all_excluded),
+            Hold::Relaxed => None,
+        };
+        Some(
+            in_turn_us
+                .max(held_until_us.map_or(0, |until_us| until_us.saturating_sub(now.mono_us))),
+        )
     }
 
     fn pending_reason(&self, task: &Task, wait: Wait) -> PendingReason {

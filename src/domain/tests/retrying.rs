@@ -291,6 +291,40 @@ fn a_retry_is_not_likely_to_start_before_its_backoff_ends() {
 }
 
 #[test]
+fn a_task_that_failed_everywhere_is_not_likely_to_start_before_that_is_forgiven() {
+    let mut world = World::with_agents(["anna", "bert"]);
+    world.teach("anna", General, 1.0);
+    world.submit_to("t1", "anna").unwrap();
+    world.remove("bert", 0).unwrap();
+    world.lose("anna");
+    world.restart("anna");
+    assert_eq!(eta_s(&world, "t1"), Some(10.0));
+    world.pass(4.0);
+    assert_eq!(eta_s(&world, "t1"), Some(6.0));
+    world.spawn_for("carl", [Ingest, General].into_iter().collect());
+    world.expect("t1", "in_progress on carl, attempt 2, failures 1, excludes anna");
+    world.lose("carl");
+    world.restart("carl");
+    world.pass(9.9);
+    assert_eq!(eta_s(&world, "t1"), Some(0.5), "two agents share one second");
+}
+
+#[test]
+fn after_a_start_the_newest_latencies_of_all_agents_count_alike() {
+    let mut world = World::with(|limits| limits.affinity_window = 2, Vec::new());
+    for (who, took_s) in [("anna", 9.0), ("bert", 1.0)] {
+        world.join(who);
+        world.teach(who, General, 8.0);
+        world.teach(who, General, took_s);
+    }
+    world.crash();
+    for what in ["t1", "t2", "t3"] {
+        world.submit(what, General).unwrap();
+    }
+    assert_eq!(eta_s(&world, "t3"), Some(2.5), "5 s on average, and two agents");
+}
+
+#[test]
 fn only_agents_that_are_there_and_stay_bring_a_task_forward() {
     let mut world = World::with_agents(["anna", "bert"]);
     world.teach("anna", General, 4.0);
