@@ -234,17 +234,23 @@ impl Scheduler {
             return;
         };
         let Some(record) = task.attempts.last() else { return };
-        let latency_us = now.since(record.started.unwrap_or(record.assigned).mono_us);
         let kind = task.spec.kind;
+        let (count, time_us) = &mut agent.stats.by_type[kind.index()];
+        *count += 1;
+        agent.stats.completed += 1;
+        let started_us = record.started.unwrap_or(record.assigned).mono_us;
+        if started_us > now.mono_us {
+            return; // before the last start of the daemon, and the clock was turned back since
+        }
+        // What is longer says more of the clock, or of the daemon's absence, than of the agent.
+        let longest_us = self.limits.timeout_of(task).saturating_add(self.limits.cancel_grace_us);
+        let latency_us = now.since(started_us).min(longest_us);
         let window = self.limits.affinity_window;
         let number = agent.affinity.learn(kind, latency_us, window);
         self.learned.learn(kind, latency_us, window);
         let slot = usize::try_from(number).unwrap_or_default() % window.max(1);
         self.unsaved.learned(Lesson { agent: agent_id, kind, number, slot, latency_us });
-        agent.stats.completed += 1;
         agent.stats.busy_us += latency_us;
-        let (count, time_us) = &mut agent.stats.by_type[kind.index()];
-        *count += 1;
         *time_us += latency_us;
         self.counters.duration_us += latency_us;
     }

@@ -13,11 +13,13 @@ impl World {
                     let task = self.disk.ended(*task_id).expect("a task that just ended");
                     let record = task.attempts.last().expect("a completed task had an attempt");
                     let start = record.started.unwrap_or(record.assigned).mono_us;
+                    let limits = self.inside().limits;
+                    let longest_us = limits.timeout_of(task) + limits.cancel_grace_us;
                     let key = (record.agent, task.spec.kind);
-                    self.learned
-                        .entry(key)
-                        .or_default()
-                        .push(self.now.mono_us.saturating_sub(start));
+                    if let Some(latency_us) = self.now.mono_us.checked_sub(start) {
+                        let learned = self.learned.entry(key).or_default();
+                        learned.push(latency_us.min(longest_us));
+                    }
                 }
             }
             Effect::Event(Event::TaskSubmitted { task_id, .. }) => {

@@ -325,6 +325,28 @@ fn after_a_start_the_newest_latencies_of_all_agents_count_alike() {
 }
 
 #[test]
+fn a_clock_that_was_turned_while_there_was_no_daemon_teaches_nothing_wrong() {
+    for (down_s, words) in [
+        (-60.0, "longest_idle: eve, of 1"),
+        (86_400.0, "affinity: eve(25000), of 1"),
+        (10.0, "affinity: eve(12000), of 1"),
+    ] {
+        let mut world = World::new();
+        world.join("eve");
+        world.submit_with("t1", General, |spec| spec.timeout_us = Some(seconds(20.0))).unwrap();
+        world.fetch("eve").unwrap();
+        world.pass(1.0);
+        world.crash_for(down_s, false);
+        world.pass(1.0);
+        world.complete("t1", None, success()).unwrap();
+        world.submit("t2", General).unwrap();
+        world.expect_decision("t2", words);
+        let stats = world.scheduler.agent_view(agent("eve")).unwrap().stats;
+        assert_eq!(stats.completed, 1);
+    }
+}
+
+#[test]
 fn only_agents_that_are_there_and_stay_bring_a_task_forward() {
     let mut world = World::with_agents(["anna", "bert"]);
     world.teach("anna", General, 4.0);
