@@ -114,6 +114,7 @@ impl Maker {
             end: Some(AttemptEnded {
                 at: ended,
                 outcome: Outcome::Completed,
+                counted: false,
                 failure: None,
                 usage: None,
             }),

@@ -84,6 +84,8 @@ pub struct AttemptEnded {
     pub at: Now,
     /// How.
     pub outcome: Outcome,
+    /// Whether it counted as a failure of its task.
+    pub counted: bool,
     /// Why it did not complete.
     pub failure: Option<Failure>,
     /// What it used, when the agent said so.

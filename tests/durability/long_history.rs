@@ -59,6 +59,7 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
         end: Some(AttemptEnded {
             at: ended,
             outcome: Outcome::Completed,
+            counted: false,
             failure: None,
             usage: None,
         }),

@@ -2,13 +2,14 @@
 
 use super::report::note_first_start;
 use super::{Jitter, Scheduler};
-use crate::domain::attempt::{AttemptEnded, Failure, Outcome};
+use crate::domain::attempt::{AttemptEnded, AttemptRecord, Failure, Outcome};
 use crate::domain::change::Lesson;
+use crate::domain::cut::cut;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::AgentId;
 use crate::domain::json::Json;
 use crate::domain::priority::Seq;
-use crate::domain::report::{TaskError, Usage};
+use crate::domain::report::{MAX_MESSAGE_BYTES, TaskError, Usage};
 use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
@@ -72,9 +73,6 @@ impl Scheduler {
             counters.output_tokens = counters.output_tokens.saturating_add(usage.output_tokens);
         }
         self.unsaved.touch(seq);
-        if let Some(record) = task.open_attempt() {
-            record.end = Some(AttemptEnded { at: now, outcome, failure, usage });
-        }
         self.counters.in_progress -= 1;
         task.interruptions = match end {
             AttemptEnd::Interrupted { by_order: false, .. } => task.interruptions + 1,
@@ -94,6 +92,9 @@ impl Scheduler {
             AttemptEnd::Completed { .. } | AttemptEnd::Cancelled => false,
         };
         task.failures += u32::from(counts);
+        if let Some(record) = task.open_attempt() {
+            record.end = Some(AttemptEnded { at: now, outcome, counted: counts, failure, usage });
+        }
         if matches!(end, AttemptEnd::AgentFailed(_) | AttemptEnd::TimedOut(_)) {
             task.failed_on.retain(|&failed| failed != agent_id);
             task.failed_on.push(agent_id); // the newest failure last
@@ -264,22 +265,21 @@ impl Scheduler {
     }
 }
 
-/// Why a task was given up: the code of the last failure and the reason of each attempt.
+/// Why a task was given up: the code of the last failure, and the reason of each one that counted
+/// since the task was last asked for.
 fn exhausted_error(task: &Task) -> TaskError {
-    let failures = task.attempts.iter().filter_map(|record| {
-        let end = record.end.as_ref()?;
-        let failure = end.failure.as_ref()?;
-        Some((record, end.outcome, failure))
-    });
-    let code = failures
-        .clone()
-        .next_back()
-        .map_or_else(String::new, |(.., failure)| failure.cause.clone());
-    let reasons = failures.map(|(record, outcome, failure)| {
-        let (attempt, agent, outcome) = (record.attempt, record.agent, outcome.name());
-        format!("attempt {attempt} on {agent}: {outcome} ({}: {})", failure.cause, failure.detail)
-    });
-    let reasons: Vec<_> = reasons.collect();
+    let failure = |record: &AttemptRecord| {
+        let end = record.end.as_ref().filter(|end| end.counted)?;
+        let Failure { cause, detail } = end.failure.as_ref()?;
+        let (attempt, agent, outcome) = (record.attempt, record.agent, end.outcome.name());
+        let reason = format!("attempt {attempt} on {agent}: {outcome} ({cause}: {detail})");
+        Some((cause.clone(), reason))
+    };
+    let newest = task.attempts.iter().rev().filter_map(failure);
+    let mut failures: Vec<_> = newest.take(task.failures as usize).collect();
+    let code = failures.first().map_or_else(String::new, |(cause, _)| cause.clone());
+    failures.reverse();
+    let reasons: Vec<_> = failures.into_iter().map(|(_, reason)| reason).collect();
     let message = format!("given up after {} failures; {}", task.failures, reasons.join("; "));
-    TaskError { code, message, retryable: true }
+    TaskError { code, message: cut(message, MAX_MESSAGE_BYTES), retryable: true }
 }

@@ -292,6 +292,9 @@ fn failures_and_exclusions_follow_from_the_attempts(world: &World, inside: Insid
             failures += u32::try_from(earlier.filter(failed).count()).expect("few attempts");
         }
         assert_eq!(task.failures, failures, "failures of {}", name(task.id));
+        let ends = task.attempts[forgotten..].iter().filter_map(|record| record.end.as_ref());
+        let counted = ends.filter(|end| end.counted).count();
+        assert_eq!(task.failures as usize, counted, "counted ends of {}", name(task.id));
         assert_eq!(task.failed_on, failed_on, "exclusions of {}", name(task.id));
         assert_eq!(task.interruptions, interruptions, "interruptions of {}", name(task.id));
     }

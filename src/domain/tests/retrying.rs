@@ -3,7 +3,7 @@
 use super::disk::as_read;
 use super::world::{World, agent, error, seconds, success, task};
 use crate::domain::TaskType::{General, Ingest, Research};
-use crate::domain::{Gate, Refusal, TaskStatus};
+use crate::domain::{Gate, MAX_MESSAGE_BYTES, Refusal, Report, TaskError, TaskStatus};
 
 /// A world in which `t1` failed on anna and bert, and for good.
 fn failed() -> World {
@@ -33,6 +33,44 @@ fn a_retry_forgets_the_failures_and_goes_on_counting_attempts() {
     world.pass(1.0);
     world.finish("anna", success());
     world.expect("t1", "completed on anna, attempt 5, failures 1");
+}
+
+#[test]
+fn a_task_that_is_given_up_says_what_counted_since_it_was_tried_again() {
+    let mut world = failed();
+    for who in ["anna", "bert"] {
+        world.restart(who);
+    }
+    world.retry("t1").unwrap();
+    world.remove("anna", 0).unwrap(); // which counts not
+    world.lose("bert");
+    world.restart("bert");
+    world.finish("carl", error(true));
+    world.pass(2.0);
+    world.finish("carl", error(true));
+    world.expect("t1", "failed on carl, attempt 7, failures 3, excludes bert");
+    let given_up = world.view("t1").summary.error.unwrap();
+    assert_eq!(given_up.code, "oops");
+    let said: Vec<_> = given_up.message.split("; ").collect();
+    assert_eq!(said[0], "given up after 3 failures");
+    for (reason, begin) in said[1..].iter().zip(["attempt 5 on", "attempt 6 on", "attempt 7 on"]) {
+        assert!(reason.starts_with(begin), "{said:?}");
+    }
+    assert_eq!(said.len(), 4, "{said:?}");
+}
+
+#[test]
+fn what_a_task_says_that_is_given_up_is_cut() {
+    let mut world = World::with_agents(["anna"]);
+    world.submit("t1", General).unwrap();
+    for wait_s in [1.0, 2.0, 0.0] {
+        let (code, message) = ("oops".into(), "x".repeat(4_000));
+        let error = TaskError { code, message, retryable: true };
+        world.finish("anna", Report::Failed { error, usage: None });
+        world.pass(wait_s);
+    }
+    let message = world.view("t1").summary.error.unwrap().message;
+    assert_eq!(message.len(), MAX_MESSAGE_BYTES, "{message}");
 }
 
 #[test]

@@ -33,6 +33,8 @@ struct Stored<'a> {
     started: Option<Now>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<(Now, Outcome)>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    counted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<Cow<'a, Failure>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,7 @@ impl<'a> Stored<'a> {
             assigned: record.assigned,
             started: record.started,
             end: end.map(|end| (end.at, end.outcome)),
+            counted: end.is_some_and(|end| end.counted),
             failure: end.and_then(|end| end.failure.as_ref()).map(Cow::Borrowed),
             usage: end.and_then(|end| end.usage),
             overlap_possible: record.overlap_possible,
@@ -100,7 +103,8 @@ impl<'a> Stored<'a> {
     }
 
     fn into_record(self) -> AttemptRecord {
-        let (failure, usage) = (self.failure.map(Cow::into_owned), self.usage);
+        let (counted, usage) = (self.counted, self.usage);
+        let failure = self.failure.map(Cow::into_owned);
         AttemptRecord {
             attempt: self.attempt,
             agent: self.agent,
@@ -116,7 +120,13 @@ impl<'a> Stored<'a> {
             },
             assigned: self.assigned,
             started: self.started,
-            end: self.end.map(|(at, outcome)| AttemptEnded { at, outcome, failure, usage }),
+            end: self.end.map(|(at, outcome)| AttemptEnded {
+                at,
+                outcome,
+                counted,
+                failure,
+                usage,
+            }),
             overlap_possible: self.overlap_possible,
         }
     }

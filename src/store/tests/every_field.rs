@@ -80,8 +80,15 @@ fn end() -> impl Strategy<Value = AttemptEnded> {
     });
     let failure =
         (any::<String>(), any::<String>()).prop_map(|(cause, detail)| Failure { cause, detail });
-    (time(), outcome(), option::of(failure), option::of(usage))
-        .prop_map(|(at, outcome, failure, usage)| AttemptEnded { at, outcome, failure, usage })
+    (time(), outcome(), any::<bool>(), option::of(failure), option::of(usage)).prop_map(
+        |(at, outcome, counted, failure, usage)| AttemptEnded {
+            at,
+            outcome,
+            counted,
+            failure,
+            usage,
+        },
+    )
 }
 
 fn attempt() -> impl Strategy<Value = AttemptRecord> {

@@ -95,7 +95,8 @@ pub(super) fn ended(seq: u64, status: TaskStatus) -> Task {
     let failure =
         (outcome != Outcome::Completed).then(|| Failure::new("some_cause", "it did not work"));
     let usage = Some(Usage { input_tokens: 12, output_tokens: 3, ..Usage::default() });
-    task.attempts[0].end = Some(AttemptEnded { at, outcome, failure, usage });
+    task.attempts[0].end =
+        Some(AttemptEnded { at, outcome, counted: status == TaskStatus::Failed, failure, usage });
     task.result = (outcome == Outcome::Completed).then(|| json("{\"answer\": 42}"));
     task
 }
