@@ -7,7 +7,7 @@ use serde::Serialize;
 pub(super) struct Counters {
     /// Accepted submits.
     pub submitted: u64,
-    /// Refused submits.
+    /// Refused submits, and refused retries by order.
     pub rejected: u64,
     /// Assignments.
     pub assigned: u64,
@@ -52,7 +52,7 @@ pub struct Metrics {
     pub tasks_failed: u64,
     /// Tasks that were called off.
     pub tasks_cancelled: u64,
-    /// Refused submits.
+    /// Refused submits, and refused retries by order.
     pub tasks_rejected: u64,
     /// Times that a task came back to the queue.
     pub tasks_requeued: u64,

@@ -30,6 +30,16 @@ enum Retry {
     All(RetryAll),
 }
 
+impl Retry {
+    /// Whether its caller has gone.
+    fn is_unheard(&self) -> bool {
+        match self {
+            Self::One(message) => message.answer.is_closed(),
+            Self::All(message) => message.answer.is_closed(),
+        }
+    }
+}
+
 impl Router {
     fn retry(&mut self, retry: Retry, ctx: &Context<Self>) {
         self.retries.router.get_or_insert_with(|| ctx.address());
@@ -49,6 +59,8 @@ impl Router {
         while self.retries.under_way.is_none() {
             match self.retries.waiting.pop_front() {
                 None => return,
+                // It was told that no answer came, and may have done something else since.
+                Some(retry) if retry.is_unheard() => {}
                 Some(Retry::One(message)) => self.begin_one(message),
                 Some(Retry::All(message)) => {
                     let RetryAll { status, kind, .. } = message;
@@ -61,9 +73,6 @@ impl Router {
     }
 
     fn begin_one(&mut self, message: RetryTask) {
-        if message.answer.is_closed() {
-            return; // it was told that no answer came, and may have done something else since
-        }
         match self.scheduler.status_here(message.id) {
             Some(TaskStatus::Failed | TaskStatus::Cancelled) => {
                 self.retries.for_run.entry(message.id).or_default().push(message);

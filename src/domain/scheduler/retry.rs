@@ -39,7 +39,7 @@ impl Scheduler {
         if !matches!(status, TaskStatus::Failed | TaskStatus::Cancelled) {
             return Err(Refusal::NotRetryable { status });
         }
-        self.admit(now).map_err(|(refusal, _)| refusal)?;
+        self.admit_or_reject(&task.spec.trace, now, effects)?;
         self.put_back(task, now, effects);
         self.dispatch(now, effects);
         Ok(self.status_here(id).unwrap_or(TaskStatus::Pending))
@@ -64,11 +64,12 @@ impl Scheduler {
             if self.ids.contains_key(&task.id) || ran_on.contains(&task.id) {
                 continue;
             }
-            match self.admit(now) {
-                Ok(()) => self.put_back(task, now, effects),
-                Err((refusal, _)) if retried == 0 => return Err(refusal),
-                Err(_full) => break,
+            if retried == 0 {
+                self.admit_or_reject(&task.spec.trace, now, effects)?;
+            } else if self.admit(now).is_err() {
+                break;
             }
+            self.put_back(task, now, effects);
             retried += 1;
         }
         self.dispatch(now, effects);

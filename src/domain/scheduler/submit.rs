@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Scheduler;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::idempotency::IdempotencyKey;
-use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::ids::{AgentId, TaskId, TraceId};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Task, TaskSpec, TaskState, TaskStatus};
 use crate::domain::time::Now;
@@ -56,11 +56,7 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Accepted, Refusal> {
-        if let Err((refusal, reason)) = self.admit(now) {
-            self.counters.rejected += 1;
-            effects.push(Effect::Event(Event::TaskRejected { trace: spec.trace, reason }));
-            return Err(refusal);
-        }
+        self.admit_or_reject(&spec.trace, now, effects)?;
         let seq = self.next_seq;
         self.next_seq = seq.next();
         let (kind, trace) = (spec.kind, spec.trace.clone());
@@ -125,6 +121,20 @@ impl Scheduler {
             self.keys.insert(Arc::clone(&key.name), task.seq);
         }
         self.tasks.insert(task.seq, task);
+    }
+
+    /// Whether a task more may wait; if not, that is counted and told.
+    pub(super) fn admit_or_reject(
+        &mut self,
+        trace: &TraceId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.admit(now).map_err(|(refusal, reason)| {
+            self.counters.rejected += 1;
+            effects.push(Effect::Event(Event::TaskRejected { trace: trace.clone(), reason }));
+            refusal
+        })
     }
 
     /// Whether a task more may wait; why not, and in a word for the log.

@@ -3,7 +3,9 @@
 use super::disk::as_read;
 use super::world::{World, agent, error, seconds, success, task};
 use crate::domain::TaskType::{General, Ingest, Research};
-use crate::domain::{Gate, MAX_MESSAGE_BYTES, Refusal, Report, TaskError, TaskStatus};
+use crate::domain::{
+    Effect, Event, Gate, MAX_MESSAGE_BYTES, Refusal, Report, TaskError, TaskStatus,
+};
 
 /// A world in which `t1` failed on anna and bert, and for good.
 fn failed() -> World {
@@ -204,6 +206,11 @@ fn of_many_the_oldest_are_tried_again_as_many_as_may_wait() {
     world.expect("t2", "pending: pool_empty");
     world.expect("t3", "cancelled");
     assert!(matches!(world.retry_all(TaskStatus::Cancelled), Err(Refusal::QueueFull { .. })));
+    assert_eq!(world.metrics().tasks_rejected, 1);
+    assert!(matches!(world.retry("t3"), Err(Refusal::QueueFull { .. })));
+    assert_eq!(world.metrics().tasks_rejected, 2);
+    let told = |effect: &Effect| matches!(effect, Effect::Event(Event::TaskRejected { .. }));
+    assert_eq!(world.wanted(told), 1);
     world.cancel("t6").unwrap();
     assert_eq!(world.retry_found(TaskStatus::Cancelled, 3), Ok(1), "others came meanwhile");
     world.expect("t3", "pending: pool_empty");
