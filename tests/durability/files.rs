@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::client::World;
 use super::os::{Chance, copy_folder, python, say, until};
+use super::pages::Pages;
 use super::site::Site;
 use super::story::seed;
 use super::work::{self, Manner};
@@ -20,15 +21,16 @@ const NO_AGENTS: &str = "[pool]\nautostart = false\n[queue]\nmax_depth = 1000\n"
 const QUICK: Manner = Manner { work_ms: 1, cancels: false, fails: false };
 
 /// A task that was acknowledged.
-struct Accepted {
-    id: String,
-    payload: Value,
+pub(super) struct Accepted {
+    pub(super) id: String,
+    pub(super) token: String,
+    pub(super) payload: Value,
     /// How long the log of the store was then.
     wal: u64,
 }
 
 /// A site with some tasks, each acknowledged before the next one was asked for.
-fn site_with_tasks(count: u64, chance: &mut Chance) -> (Site, Vec<Accepted>) {
+pub(super) fn site_with_tasks(count: u64, chance: &mut Chance) -> (Site, Vec<Accepted>) {
     let mut site = Site::new(NO_AGENTS);
     site.start();
     let tasks = (0..count).map(|number| accept(&site, &format!("t{number}"), chance)).collect();
@@ -40,7 +42,7 @@ fn accept(site: &Site, token: &str, chance: &mut Chance) -> Accepted {
     let payload = work::payload(token, QUICK, chance);
     let id = world.client().submit(token, true, &payload).expect("it is accepted");
     let wal = fs::metadata(site.state.join("daedalus.db-wal")).map_or(0, |file| file.len());
-    Accepted { id, payload, wal }
+    Accepted { id, token: token.to_owned(), payload, wal }
 }
 
 /// How many of the tasks are there, each whole or not at all.
@@ -62,7 +64,7 @@ fn count(site: &Site, tasks: &[Accepted]) -> usize {
 }
 
 /// Another site with a copy of the state.
-fn copy_of(site: &Site) -> Site {
+pub(super) fn copy_of(site: &Site) -> Site {
     let copy = Site::new(NO_AGENTS);
     copy_folder(&site.state, &copy.state);
     copy
@@ -159,67 +161,11 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
         let file = OpenOptions::new().write(true).open(file).expect("it is there");
         file.write_all_at(&noise, 0).expect("it can be written");
     });
+    is_refused(&site, "noise in its middle", |file| {
+        Pages::of_row(file, &tasks[25].id).damage();
+    });
     site.start();
     assert_eq!(count(&site, &tasks), tasks.len());
-}
-
-#[test]
-fn what_noise_in_the_middle_took_is_said_and_never_just_missing() {
-    let mut chance = seed("middle");
-    let (mut site, tasks) = site_with_tasks(200, &mut chance);
-    // Those that have ended are only read when somebody asks for them.
-    let world = World::new(site.line.clone());
-    tasks[..150].iter().for_each(|task| world.client().cancel(&task.id));
-    assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
-    let whole = fs::metadata(site.state.join("daedalus.db")).expect("it is there").len();
-    for part in 0..6 {
-        let mut copy = copy_of(&site);
-        let file = copy.state.join("daedalus.db");
-        let name = file.display().to_string();
-        let noise: Vec<u8> = (0..4_096).map(|_| chance.below(256) as u8).collect();
-        let page = (whole / 4_096) * part / 6 + 1;
-        let damaged = OpenOptions::new().write(true).open(file);
-        damaged.and_then(|file| file.write_all_at(&noise, page * 4_096)).expect("there is room");
-        copy.launch();
-        until("it listens or has ended", || (copy.is_over() || copy.listens()).then_some(()));
-        if !copy.is_over() {
-            read_what_is_left(&copy, &tasks, &name);
-        }
-        if copy.is_over() {
-            let status = copy.ended();
-            let log = copy.log();
-            say(&format!("page {page}: {status}: {}", log.lines().last().unwrap_or_default()));
-            assert_eq!(status.code(), Some(74), "{log}");
-            assert!(log.lines().last().is_some_and(|last| last.contains(&name)), "{log}");
-        }
-    }
-}
-
-/// Each task and the list of all is right, or the answer says that it cannot be read and the log, which file.
-fn read_what_is_left(site: &Site, tasks: &[Accepted], file: &str) {
-    let world = World::new(site.line.clone());
-    let client = world.client();
-    let is_read = |path: &str, is_right: &dyn Fn(&Value) -> bool| {
-        match client.ask("GET", path, None) {
-            Some((200, body)) => assert!(is_right(&body), "{path}: {body}"),
-            Some((503, body)) => {
-                assert!(
-                    body["detail"].as_str().is_some_and(|said| said.contains("store")),
-                    "{body}"
-                );
-                until("the log says which", || site.log().contains(file).then_some(()));
-            }
-            // It ended, and says why.
-            None => return false,
-            other => panic!("{path} was answered with {other:?}"),
-        }
-        true
-    };
-    let task_is_read = |task: &Accepted| {
-        is_read(&format!("/tasks/{}", task.id), &|shown| shown["payload"] == task.payload)
-    };
-    let is_whole = |page: &Value| page["tasks"].as_array().map(Vec::len) == Some(tasks.len());
-    let _or_it_ended = tasks.iter().all(task_is_read) && is_read("/tasks?limit=1000", &is_whole);
 }
 
 /// Lets Python do something to the file as a database.

@@ -3,6 +3,7 @@
 mod checker;
 mod checker_tests;
 mod client;
+mod damage;
 mod disk;
 mod files;
 mod history;
@@ -10,6 +11,7 @@ mod kills;
 mod leases;
 mod long_history;
 mod os;
+mod pages;
 mod restarts;
 mod site;
 mod story;
