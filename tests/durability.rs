@@ -3,3 +3,5 @@
 
 #[path = "durability/mod.rs"]
 mod durability;
+#[path = "support/place.rs"]
+mod place;

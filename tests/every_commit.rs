@@ -4,6 +4,8 @@
 //! It runs within this process, because only a test can make a store stop: the daemon has no back
 //! door for that. The agents of the script are external, so nothing else is started.
 
+#[path = "support/place.rs"]
+mod place;
 #[path = "every_commit/pool.rs"]
 mod pool;
 #[path = "every_commit/script.rs"]
@@ -17,10 +19,10 @@ use std::time::Duration;
 
 use daedalus::actors::messages::SpawnAgent;
 use daedalus::domain::{AgentKind, TaskTypes};
+use place::fresh_directory;
 use pool::Pool;
 use script::{Told, play};
 use store::{Fails, StopAt};
-use uuid::Uuid;
 
 /// More commits than the script makes.
 const FAR_TOO_MANY: u64 = 1_000;
@@ -29,9 +31,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("daedalus-commits-{}", Uuid::new_v4()));
-        std::fs::create_dir_all(&path).expect("a directory of its own");
-        Self(path)
+        Self(fresh_directory("commits"))
     }
 
     fn store(&self) -> PathBuf {

@@ -2,3 +2,5 @@
 
 #[path = "failover/mod.rs"]
 mod failover;
+#[path = "support/place.rs"]
+mod place;

@@ -9,6 +9,8 @@
 
 #[path = "readme/markdown.rs"]
 mod markdown;
+#[path = "support/place.rs"]
+mod place;
 #[path = "readme/session.rs"]
 mod session;
 

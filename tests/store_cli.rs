@@ -2,18 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "this is test code, partly outside of any test function")]
 
+#[path = "support/place.rs"]
+mod place;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use daedalus::domain::{
     Change, Json, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskType, TraceId,
 };
 use daedalus::store::{SqliteStore, Store};
+use place::fresh_directory;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -23,12 +26,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("daedalus-store-cli-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(fresh_directory("store-cli"))
     }
 
     fn file(&self, name: &str) -> String {

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::os::{now, pause, try_to_send, until};
+use crate::place::fresh_directory;
 
 /// Where the daemon is, for those who call it.
 #[derive(Debug, Default)]
@@ -77,11 +78,8 @@ pub(crate) struct Site {
 impl Site {
     /// A place with this configuration, where no daemon was yet.
     pub(crate) fn new(config: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("daedalus-durability-{}-{number}", std::process::id());
-        let place = std::env::temp_dir().join(name);
-        fs::create_dir_all(place.join("runs")).expect("a folder for the test");
+        let place = fresh_directory("durability");
+        fs::create_dir(place.join("runs")).expect("a folder for the test");
         let runs = place.join("runs").display().to_string();
         let config = config.replace("RUNS_HERE", &runs);
         fs::write(place.join("daedalus.toml"), config).expect("the configuration can be written");

@@ -12,6 +12,7 @@ use toml::Table;
 
 use super::log::Log;
 use super::os::{self, PATIENCE, until};
+use crate::place::fresh_directory;
 
 /// What every test wants; a test says what it wants besides. The signs of life are far apart, so
 /// that a busy machine is no silent agent.
@@ -50,11 +51,8 @@ impl Daemon {
 
     /// Starts a daemon and waits until it listens.
     pub(crate) fn start_unready(config: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("daedalus-failover-{}-{number}", std::process::id());
-        let place = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(place.join("record")).expect("a directory for the test");
+        let place = fresh_directory("failover");
+        std::fs::create_dir(place.join("record")).expect("a directory for the test");
         let file = place.join("daedalus.toml");
         std::fs::write(&file, merged(config, &place)).expect("the configuration can be written");
         let mut process = Command::new(env!("CARGO_BIN_EXE_daedalus"))

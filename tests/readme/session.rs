@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::markdown::{Block, matches};
+use crate::place::fresh_directory;
 
 /// How long all blocks of a document may take together. Far above what they take.
 const SESSION_WITHIN: Duration = Duration::from_secs(60);
@@ -96,9 +97,8 @@ struct Place(PathBuf);
 impl Place {
     fn new(document: &Path) -> Self {
         let name = document.file_stem().unwrap().to_string_lossy();
-        let name = format!("daedalus-document-{name}-{}", std::process::id());
-        let place = Self(std::env::temp_dir().join(name));
-        fs::create_dir_all(place.session()).unwrap();
+        let place = Self(fresh_directory(&name));
+        fs::create_dir(place.session()).unwrap();
         place
     }
 

@@ -11,18 +11,21 @@
     reason = "this is test code, shared by several files, outside of any test function"
 )]
 
+#[path = "place.rs"]
+mod place;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use place::fresh_directory;
 use serde_json::{Value, json};
 use ureq::http::{HeaderMap, Request};
 
@@ -93,10 +96,7 @@ impl Daemon {
 
     /// The same with these variables in the daemon's environment.
     pub fn start_with(config: &str, env: &[(&str, &str)]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let place = std::env::temp_dir().join(format!("daedalus-{}-{number}", std::process::id()));
-        fs::create_dir_all(&place).unwrap();
+        let place = fresh_directory("daemon");
         fs::write(place.join("daedalus.toml"), config).unwrap();
         let (child, log, addr) = launch(&place, env);
         let client = ureq::Agent::config_builder()

@@ -13,7 +13,6 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,9 +82,7 @@ impl Pool {
     }
 
     pub fn with_launcher(launcher: PathBuf) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let store_id = format!("test-{}-{number}", std::process::id());
+        let store_id = format!("test-{}", Uuid::new_v4());
         let place = std::env::temp_dir().join(format!("daedalus-{store_id}"));
         let spawner = Spawner::start(SpawnerOptions {
             launcher,
