@@ -13,7 +13,8 @@ use daedalus::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
 use serde_json::json;
 use slog::{Discard, Logger, o};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before a test gives up. Far above what it takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Pool {
     pub handle: PoolHandle,

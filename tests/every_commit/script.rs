@@ -9,9 +9,10 @@ use daedalus::domain::{
     AgentId, Attempt, Fingerprint, IdempotencyKey, Json, Priority, Refusal, Report, TaskError,
     TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TaskView, TraceId,
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::pool::Pool;
+use super::pool::{PATIENCE, Pool};
 
 /// The newest that clients were told, by the name of the task.
 #[derive(Debug, Default)]
@@ -168,25 +169,8 @@ pub(crate) async fn go_on_to_the_end(pool: &Pool, told: &mut Told, what: &str) {
         for agent in agents.iter().filter(|agent| agent.view.reason.is_some()) {
             pool.recover(agent.view.id).await.expect("it works again");
         }
-        loop {
-            let view = pool.task(*id, NO_WAIT).await.expect("it is there").summary;
-            match view.status {
-                TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Cancelled => break,
-                TaskStatus::InProgress => {
-                    let done = pool.complete(*id, Some(view.attempt), success(9)).await;
-                    assert_eq!(done.expect("it is taken"), TaskStatus::Completed, "{what}");
-                }
-                // Excluded for a while on the one agent that is there, or behind another task.
-                TaskStatus::Pending => {
-                    let spawn = SpawnAgent { kind: None, types: TaskTypes::ALL };
-                    pool.spawn(spawn).await.map(drop).unwrap_or_else(|error| {
-                        let full = matches!(error, CallError::Refused(Refusal::PoolFull { .. }));
-                        assert!(full, "{error}: {what}");
-                    });
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
+        let ended = timeout(PATIENCE, end(pool, *id, what)).await;
+        ended.unwrap_or_else(|_| panic!("{id} does not end: {what}"));
         let again = pool.complete(*id, None, success(10)).await.map(drop);
         let refusal = again.expect_err("it has ended");
         assert!(
@@ -200,4 +184,27 @@ pub(crate) async fn go_on_to_the_end(pool: &Pool, told: &mut Told, what: &str) {
 
 fn all() -> daedalus::domain::ListQuery {
     daedalus::domain::ListQuery { status: None, kind: None, limit: 100, before: None }
+}
+
+/// Brings a task to its end.
+async fn end(pool: &PoolHandle, id: TaskId, what: &str) {
+    loop {
+        let view = pool.task(id, NO_WAIT).await.expect("it is there").summary;
+        match view.status {
+            TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Cancelled => return,
+            TaskStatus::InProgress => {
+                let done = pool.complete(id, Some(view.attempt), success(9)).await;
+                assert_eq!(done.expect("it is taken"), TaskStatus::Completed, "{what}");
+            }
+            // Excluded for a while on the one agent that is there, or behind another task.
+            TaskStatus::Pending => {
+                let spawn = SpawnAgent { kind: None, types: TaskTypes::ALL };
+                pool.spawn(spawn).await.map(drop).unwrap_or_else(|error| {
+                    let full = matches!(error, CallError::Refused(Refusal::PoolFull { .. }));
+                    assert!(full, "{error}: {what}");
+                });
+                tokio::task::yield_now().await;
+            }
+        }
+    }
 }
