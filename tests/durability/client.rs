@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::history::{
     AgentSight, Completed, History, Moved, Pool, Run, Said, Shows, Sight, Span, Submit, Walk,
 };
-use super::os::{now, pause};
+use super::os::{Patience, now, pause};
 use super::site::Line;
 
 /// What everybody shares who calls the daemons of one site.
@@ -64,6 +64,11 @@ impl World {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Whether there will be no daemon any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.line.address().is_none()
+    }
+
     /// Nothing new from here on; what was begun is finished.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -105,12 +110,14 @@ impl Client<'_> {
         path: &str,
         body: Option<&Value>,
     ) -> (Span, Option<Answer>) {
+        let patience = Patience::new();
         while let Some(address) = self.world.line.address() {
             let begin = self.world.moment();
             match self.try_call(&address, method, path, body) {
                 Ok(answer) => return (Span { begin, end: self.world.moment() }, Some(answer)),
                 // Nobody was asked.
                 Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                    patience.must_hold(&format!("somebody listens at {address}"));
                     pause();
                 }
                 Err(_) => {
@@ -162,6 +169,7 @@ impl Client<'_> {
         if has_key {
             body["idempotency_key"] = token.into();
         }
+        let mut patience = Patience::new();
         loop {
             let (span, answer) = self.call("POST", "/tasks", Some(&body));
             let said = match &answer {
@@ -185,8 +193,13 @@ impl Client<'_> {
             match said {
                 Said::Accepted(task) => return Some(task),
                 Said::Refused if self.world.is_closing() => return None,
-                Said::Refused => pause(),
-                Said::Unknown if has_key && self.world.line.address().is_some() => {}
+                Said::Refused => {
+                    pause();
+                    patience = Patience::new();
+                }
+                Said::Unknown if has_key && !self.world.is_over() => {
+                    patience.must_hold("it is clear what became of a submit");
+                }
                 Said::Unknown => return None,
             }
         }
@@ -350,7 +363,9 @@ impl Client<'_> {
             json!({ "result": result })
         };
         let path = format!("/tasks/{task}/complete?attempt={attempt}&success={}", !fails);
+        let patience = Patience::new();
         loop {
+            patience.must_hold("it is clear what became of a result");
             let (span, answer) = self.call("POST", &path, Some(&body));
             match &answer {
                 Some((200, body)) if fails => {
@@ -375,7 +390,7 @@ impl Client<'_> {
                 }
                 Some((503 | 504, _)) => pause(),
                 Some(other) => panic!("a result was answered with {other:?}"),
-                None if self.world.line.address().is_none() => return None,
+                None if self.world.is_over() => return None,
                 None => {}
             }
         }

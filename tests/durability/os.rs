@@ -38,13 +38,27 @@ pub(crate) fn say(line: &str) {
 
 /// Polls until there is something.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = now();
+    let patience = Patience::new();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        patience.must_hold(what);
         pause();
+    }
+}
+
+/// How long something has taken that must come to its end.
+#[derive(Debug)]
+pub(crate) struct Patience(Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(now())
+    }
+
+    pub(crate) fn must_hold(&self, what: &str) {
+        assert!(self.0.elapsed() < PATIENCE, "waited in vain: {what}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::os::{now, pause, try_to_send, until};
+use super::os::{PATIENCE, now, pause, try_to_send, until};
 use crate::place::fresh_directory;
 
 /// Where the daemon is, for those who call it.
@@ -45,11 +45,18 @@ impl Line {
     pub(crate) fn address(&self) -> Option<String> {
         let state = self.state.lock().expect("nobody panics with it");
         let is_down = |state: &mut Address| matches!(state, Address::Down);
-        let state = self.changed.wait_while(state, is_down).expect("nobody panics with it");
-        match &*state {
+        let waited = self.changed.wait_timeout_while(state, PATIENCE, is_down);
+        let (state, _) = waited.expect("nobody panics with it");
+        let address = match &*state {
             Address::Up(address) => Some(address.clone()),
-            Address::Down | Address::Closed => None,
-        }
+            Address::Closed => None,
+            Address::Down => {
+                drop(state);
+                panic!("waited in vain: a daemon listens");
+            }
+        };
+        drop(state);
+        address
     }
 
     pub(crate) fn close(&self) {
@@ -71,7 +78,7 @@ pub(crate) struct Site {
     pub(crate) line: std::sync::Arc<Line>,
     child: Option<Child>,
     lives: u32,
-    /// What the lives that were killed had said about tasks.
+    /// What the lives that are over had said about tasks.
     pub(crate) logged: Vec<Value>,
 }
 
@@ -206,6 +213,11 @@ impl Site {
         self.line.pid.store(0, Ordering::Release);
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
+        self.is_down();
+    }
+
+    /// Tells the callers, and keeps what the life had said about tasks.
+    fn is_down(&mut self) {
         self.line.set(Address::Down);
         // The last line may be cut.
         let log = self.log();
@@ -224,7 +236,7 @@ impl Site {
         self.line.pid.store(0, Ordering::Release);
         let status = until("the daemon ends", || self.child().try_wait().expect("our child"));
         self.child = None;
-        self.line.set(Address::Down);
+        self.is_down();
         status
     }
 

@@ -108,7 +108,7 @@ pub(crate) fn be_agent(world: &World, agent: &str, number: u64) {
         let Some(work) = client.fetch(agent) else {
             // Nothing within the wait, no answer, or a refusal of an agent that was failed.
             if world.is_closing() {
-                if nothing_to_do(&client) {
+                if nothing_to_do(&client) || world.is_over() {
                     return;
                 }
                 let since = *closing.get_or_insert_with(now);
@@ -144,7 +144,7 @@ pub(crate) fn be_agent(world: &World, agent: &str, number: u64) {
 
 fn nothing_to_do(client: &Client<'_>) -> bool {
     let (_, answer) = client.call("GET", "/metrics", None);
-    answer.is_none_or(|(_, metrics)| {
+    answer.is_some_and(|(_, metrics)| {
         metrics["tasks_pending"] == 0 && metrics["tasks_in_progress"] == 0
     })
 }
