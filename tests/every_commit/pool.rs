@@ -1,7 +1,7 @@
-//! A pool of external agents within this process.
+//! A pool within this process.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daedalus::actors::fatal::{Fatal, Loss};
@@ -24,11 +24,17 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn start(store: Box<dyn Store>) -> Self {
-        Self::start_with(store, env!("CARGO_BIN_EXE_daedalus").into())
+    /// Its process agents work below `agents_dir`.
+    pub(crate) fn start(store: Box<dyn Store>, agents_dir: &Path) -> Self {
+        Self::start_with(store, agents_dir, env!("CARGO_BIN_EXE_daedalus").into())
     }
 
-    pub(crate) fn start_with(mut store: Box<dyn Store>, launcher: PathBuf) -> Self {
+    /// The same with another program above each worker.
+    pub(crate) fn start_with(
+        mut store: Box<dyn Store>,
+        agents_dir: &Path,
+        launcher: PathBuf,
+    ) -> Self {
         let log = Logger::root(Discard, o!());
         let fatal = Fatal::new();
         let spawner = Spawner::start(SpawnerOptions {
@@ -46,7 +52,7 @@ impl Pool {
             retention_us: u64::MAX,
             min_free_mb: 0,
         };
-        let started = actors::start(settings(&log), keep, &spawner, &fatal, &log);
+        let started = actors::start(settings(agents_dir, &log), keep, &spawner, &fatal, &log);
         let started = started.expect("it starts");
         Self { handle: started.pool, fatal, spawner, writer: started.writer }
     }
@@ -74,7 +80,7 @@ impl Pool {
     }
 }
 
-fn settings(log: &Logger) -> ActorSettings {
+fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
     let second = Duration::from_secs(1);
     ActorSettings {
         limits: Limits::default(),
@@ -94,7 +100,7 @@ fn settings(log: &Logger) -> ActorSettings {
         worker: WorkerSettings {
             command: Vec::new(),
             env: Vec::new(),
-            agents_dir: std::env::temp_dir(),
+            agents_dir: agents_dir.to_owned(),
             agent: json!({}),
             max_frame_bytes: 65_536,
             start_timeout: PATIENCE,
