@@ -20,9 +20,10 @@ fn refusal(place: &Place) -> String {
 fn filled() -> Place {
     let place = Place::new();
     let mut store = place.open();
-    for seq in 1..=2_000 {
-        let task = if seq % 10 == 0 { running(seq) } else { ended(seq, TaskStatus::Failed) };
-        store.commit(vec![new(task)]).unwrap();
+    let task = |seq| if seq % 10 == 0 { running(seq) } else { ended(seq, TaskStatus::Failed) };
+    let seqs: Vec<u64> = (1..=2_000).collect();
+    for some in seqs.chunks(100) {
+        store.commit(some.iter().map(|&seq| new(task(seq))).collect()).unwrap();
     }
     place
 }
