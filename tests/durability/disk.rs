@@ -107,7 +107,9 @@ fn a_disk_that_gets_full_refuses_new_tasks_and_lets_the_others_end() {
     let agent = until("the pool has its agent", || first_agent(&world));
 
     fill(&mount, 2_048);
-    let refused = until("it is noticed", || submit(&world, 5).expect("up").err());
+    // Not with tasks, which would fill the rest of the disk before they are refused.
+    until("it is noticed", || site.log().contains("\"msg\":\"store_full\"").then_some(()));
+    let refused = submit(&world, 5).expect("up").expect_err("there is no room");
     assert_eq!((&refused["code"], &refused["status"]), (&"store_full".into(), &503.into()));
     let refused = client.call("POST", "/agents", None).1.expect("an answer");
     assert_eq!((refused.0, &refused.1["code"]), (503, &"store_full".into()));
