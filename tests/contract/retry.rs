@@ -129,12 +129,27 @@ fn a_cancelled_task_is_tried_again() {
 
 #[test]
 fn a_task_that_was_cancelled_while_it_ran_is_tried_again_when_that_run_is_over() {
-    let (daemon, agents) = Daemon::with_agents(&format!("{EXTERNAL}cancel_grace_s = 3600\n"), 1);
+    let bound = "cancel_grace_s = 3600\n[http]\nmax_in_flight = 5\ncall_timeout_s = 60\n";
+    let (daemon, agents) = Daemon::with_agents(&format!("{EXTERNAL}{bound}"), 1);
     let task = daemon.submit(&json!({ "payload": {} }));
     daemon.get(&format!("/agents/{}/assignment", agents[0])).ok();
     daemon.order(&format!("/tasks/{task}/cancel")).ok();
     thread::scope(|scope| {
-        let retries: Vec<_> = (0..4).map(|_| scope.spawn(|| retry(&daemon, &task))).collect();
+        // With one whose body does not come, the four are all that may be under way.
+        let open = daemon.raw(
+            "POST /tasks HTTP/1.1\r\nHost: daemon\r\nContent-Type: application/json\r\n\
+             Content-Length: 15\r\n\r\n{",
+        );
+        let retried = || {
+            wait_until("the retry is taken", || {
+                Some(retry(&daemon, &task)).filter(|answer| !answer.is_overloaded())
+            })
+        };
+        let retries: Vec<_> = (0..4).map(|_| scope.spawn(retried)).collect();
+        let is_full = || daemon.get("/metrics").is_overloaded();
+        wait_until("they are there", || is_full().then_some(()));
+        drop(open);
+        wait_until("there is room for one more", || (!is_full()).then_some(()));
         let beat = daemon.order(&format!("/agents/{}/heartbeat", agents[0])).ok();
         assert_eq!((&beat["attempt"], &beat["cancel_requested"]), (&json!(1), &json!(true)));
         let again = daemon.submit(&json!({ "payload": {} }));

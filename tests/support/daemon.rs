@@ -367,7 +367,8 @@ impl Answer {
         self.body
     }
 
-    fn is_overloaded(&self) -> bool {
+    /// Whether it was refused because of `max_in_flight`.
+    pub fn is_overloaded(&self) -> bool {
         self.body["code"] == "overloaded"
     }
 
