@@ -8,6 +8,7 @@ use std::{fs, thread};
 use daedalus::worker::proc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process;
 
 /// How long anything may take before a test gives up. Far above what it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +71,21 @@ pub(crate) fn try_to_send(pid: u32, signal: Signal) {
 /// Every living process under `pid`.
 pub(crate) fn alive_below(pid: u32) -> Vec<u32> {
     proc::descendants(pid).into_iter().filter(|pid| proc::is_alive(*pid)).collect()
+}
+
+/// Kills one living process under `pid`, as long as `is_so` (that this is whom it is taken for);
+/// whether it did. Ids of processes come again, so it is held before it is looked at once more.
+pub(crate) fn kill_one_below(pid: u32, chance: &mut Chance, is_so: impl Fn() -> bool) -> bool {
+    let below = alive_below(pid);
+    if below.is_empty() {
+        return false;
+    }
+    let one = below[chance.below(below.len() as u64) as usize];
+    let id = process::Pid::from_raw(one.cast_signed()).expect("no process has the id 0");
+    let Ok(held) = process::pidfd_open(id, process::PidfdFlags::empty()) else { return false };
+    alive_below(pid).contains(&one)
+        && is_so()
+        && process::pidfd_send_signal(&held, process::Signal::KILL).is_ok()
 }
 
 /// The Python that is there, by its whole path.

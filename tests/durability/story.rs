@@ -78,9 +78,8 @@ pub(super) fn nothing_else(_: &mut Chance) {
     let_pass(Duration::from_millis(20));
 }
 
-/// The end of every story: all has ended, another death changes nothing, nothing contradicts; how
-/// many tasks there were.
-pub(super) fn settle(site: &mut Site, world: &World) -> usize {
+/// The end of every story: all has ended, another death changes nothing, nothing contradicts.
+pub(super) fn settle(site: &mut Site, world: &World) {
     work::drain(world);
     site.kill();
     site.start();
@@ -104,7 +103,6 @@ pub(super) fn settle(site: &mut Site, world: &World) -> usize {
          {unknown} had no answer",
         history.runs.len()
     ));
-    tasks
 }
 
 /// No task has had a second attempt, nor a failure.
