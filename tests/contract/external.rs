@@ -108,9 +108,12 @@ fn an_agent_with_a_lease_is_there_from_its_first_call_and_lost_without_more() {
 fn a_lease_that_ends_before_the_fetch_interrupts_and_counts_nothing() {
     let daemon = Daemon::start(EXTERNAL);
     let agent = leased(&daemon, 1.0);
-    daemon.order(&format!("/agents/{agent}/heartbeat")).ok();
     let task = daemon.submit(&json!({ "payload": {} }));
-    assert_eq!(daemon.task(&task)["status"], "in_progress");
+    wait_until("the agent has it", || {
+        // It may have been lost again before it is looked at.
+        daemon.order(&format!("/agents/{agent}/heartbeat")).ok();
+        (daemon.task(&task)["attempt_count"] != 0).then_some(())
+    });
     daemon.agent_becomes(&agent, "degraded");
     let shown = daemon.task(&task);
     assert_eq!(shown["attempts"][0]["outcome"], "interrupted");
@@ -120,23 +123,26 @@ fn a_lease_that_ends_before_the_fetch_interrupts_and_counts_nothing() {
 
 #[test]
 fn an_open_poll_holds_the_lease() {
-    let daemon = Daemon::start(ONE_AT_A_TIME);
+    let daemon = Daemon::start(EXTERNAL);
     let agent = leased(&daemon, 1.0);
+    let poll = format!("/agents/{agent}/assignment?wait_s=2.5");
+    let begun = Instant::now();
     thread::scope(|scope| {
-        let polls = daemon.waiting(scope, &format!("/agents/{agent}/assignment?wait_s=2.5"));
-        while !polls.is_finished() {
-            let now = daemon.agent(&agent);
-            assert!(now["status"] == "idle" || polls.is_finished(), "{now}");
-        }
-        assert_eq!(polls.join().unwrap().0.status, 204);
+        let polls = scope.spawn(|| daemon.get(&poll));
+        daemon.agent_becomes(&agent, "degraded");
+        // The lease begins when the poll is over.
+        let held = begun.elapsed();
+        assert!(held >= Duration::from_millis(3_400), "it was lost after {held:?}");
+        assert_eq!(polls.join().unwrap().status, 204);
     });
-    daemon.agent_becomes(&agent, "degraded");
 }
 
 #[test]
 fn a_poll_whose_client_hung_up_holds_no_lease_and_takes_no_task() {
     let daemon = Daemon::start(ONE_AT_A_TIME);
     let agent = leased(&daemon, 1.0);
+    // The lease has begun, even when the poll is hung up before anybody but its thread knows of it.
+    daemon.order(&format!("/agents/{agent}/heartbeat")).ok();
     let poll = format!("GET /agents/{agent}/assignment?wait_s=60 HTTP/1.1\r\nHost: daemon\r\n\r\n");
     // Asking whether it waits takes its place for a moment, so that it may be refused.
     let connection = wait_until("the poll waits", || {
