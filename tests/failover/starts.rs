@@ -53,10 +53,8 @@ fn assert_not_ready(daemon: &Daemon, reason: &str, detail: &str) {
     assert_eq!(daemon.task(&task)["status"], "pending", "it waits for better times");
 }
 
-fn dies_too_often(command: &str, detail: &str) {
-    let daemon = Daemon::start_unready(&format!(
-        "[pool]\nrestarts_max = 2\n[worker]\nstart_timeout_s = 0.6\ncommand = {command}"
-    ));
+fn dies_too_often(worker: &str, detail: &str) {
+    let daemon = Daemon::start_unready(&format!("[pool]\nrestarts_max = 2\n[worker]\n{worker}"));
     until("both agents are given up", || {
         let agents = daemon.agents();
         let given_up = agents.iter().filter(|agent| agent.reason == "restarts_exhausted");
@@ -78,22 +76,23 @@ fn dies_too_often(command: &str, detail: &str) {
 
 #[test]
 fn workers_that_crash_in_their_start_are_given_up() {
-    dies_too_often(&format!("[{BINARY:?}, 'worker', '--crash-at-start']"), "signal 9");
+    dies_too_often(&format!("command = [{BINARY:?}, 'worker', '--crash-at-start']"), "signal 9");
 }
 
 #[test]
 fn workers_that_end_in_their_start_are_given_up() {
-    dies_too_often("['true']", "exit code 0");
+    dies_too_often("command = ['true']", "exit code 0");
 }
 
 #[test]
 fn workers_that_never_say_hello_are_given_up() {
-    dies_too_often(&format!("[{BINARY:?}, 'worker', '--silent']"), "start_timeout_s");
+    let command = format!("command = [{BINARY:?}, 'worker', '--silent']");
+    dies_too_often(&format!("start_timeout_s = 0.6\n{command}"), "start_timeout_s");
 }
 
 #[test]
 fn workers_that_say_something_else_are_given_up() {
-    dies_too_often("['sh', '-c', 'echo hello; cat']", "not a JSON object");
+    dies_too_often("command = ['sh', '-c', 'echo hello; cat']", "not a JSON object");
 }
 
 #[test]
