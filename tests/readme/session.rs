@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,12 +12,13 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::net::TcpSocket;
 
 use crate::markdown::{Block, matches};
 use crate::place::fresh_directory;
 
 /// How long all blocks of a document may take together. Far above what they take.
-const SESSION_WITHIN: Duration = Duration::from_secs(60);
+const SESSION_WITHIN: Duration = Duration::from_secs(120);
 /// How long what a session started may take to end after it.
 const LEFTOVERS_END_WITHIN: Duration = Duration::from_secs(20);
 /// The address that the documents name; a test takes a free port instead.
@@ -38,7 +38,9 @@ pub fn run(path: &Path, blocks: &[Block]) {
     let steps = steps(blocks);
     assert!(!steps.is_empty(), "{} has no shell block", path.display());
     let place = Place::new(path);
-    let (status, left) = place.run(&script(&steps));
+    let port = a_port_of_our_own();
+    let (status, left) = place.run(&script(&steps, &port));
+    drop(port);
     let printed = place.read("stdout");
     let printed: Vec<&str> = printed.split(MARK).skip(1).collect();
     let told = place.read("stderr");
@@ -74,13 +76,21 @@ fn steps(blocks: &[Block]) -> Vec<Step<'_>> {
     pairs.map(|(shell, next)| Step { shell, shown: next.filter(is_shown) }).collect()
 }
 
-fn script(steps: &[Step<'_>]) -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+/// A port that nobody else is given while this is held: it is bound, and nobody listens there. A
+/// daemon may, because both say that the address can be used again.
+fn a_port_of_our_own() -> TcpSocket {
+    let held = TcpSocket::new_v4().unwrap();
+    held.set_reuseaddr(true).unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    held
+}
+
+fn script(steps: &[Step<'_>], port: &TcpSocket) -> String {
     let mut script = "set -euo pipefail\n".to_owned();
     for Step { shell, .. } in steps {
         script += &format!("echo '{MARK}'; echo '{MARK}' >&2\n{}\n", shell.text);
     }
-    script.replace(ADDRESS, &port.to_string())
+    script.replace(ADDRESS, &port.local_addr().unwrap().to_string())
 }
 
 fn require_tools() {
