@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use daedalus::domain::{
     Change, Now, Priority, Seq, Task, TaskId, TaskSpec, TaskState, TaskStatus, TaskType, TraceId,
@@ -26,13 +27,22 @@ impl Mount {
         let mounted = Command::new("mount").args(arguments).arg(place).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(place.to_owned())),
-            other => {
-                // Past the harness, which shows nothing of a test that passes.
-                let said = format!("SKIPPED: a file system cannot be mounted here: {other:?}\n");
-                std::io::stderr().write_all(said.as_bytes()).expect("there is a stderr");
-                None
-            }
+            Ok(output) => Self::skipped(String::from_utf8_lossy(&output.stderr).trim()),
+            Err(error) => Self::skipped(&error.to_string()),
         }
+    }
+
+    /// Says once, past the harness, which shows nothing of a test that passes, what was not tested.
+    fn skipped(why: &str) -> Option<Self> {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            let said = format!(
+                "SKIPPED: full and read-only disks (tests/durability/disk.rs): only root may mount \
+                 file systems: {why}\n"
+            );
+            std::io::stderr().write_all(said.as_bytes()).expect("there is a stderr");
+        });
+        None
     }
 
     fn again(&self, options: &str) {
