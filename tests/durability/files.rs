@@ -41,8 +41,26 @@ fn accept(site: &Site, token: &str, chance: &mut Chance) -> Accepted {
     let world = World::new(site.line.clone());
     let payload = work::payload(token, QUICK, chance);
     let id = world.client().submit(token, true, &payload).expect("it is accepted");
-    let wal = fs::metadata(site.state.join("daedalus.db-wal")).map_or(0, |file| file.len());
+    let wal = wal_bytes(site);
     Accepted { id, token: token.to_owned(), payload, wal }
+}
+
+/// A site that was killed, with all of its tasks in the log: a daemon that has had nothing to do for
+/// some seconds empties it.
+fn killed_site_with_log(count: u64, chance: &mut Chance) -> (Site, Vec<Accepted>) {
+    for _ in 0..10 {
+        let (mut site, tasks) = site_with_tasks(count, chance);
+        site.kill();
+        let grew = tasks.is_sorted_by(|one, next| 0 < one.wal && one.wal < next.wal);
+        if grew && tasks.last().is_some_and(|last| last.wal == wal_bytes(&site)) {
+            return (site, tasks);
+        }
+    }
+    panic!("the log was emptied again and again")
+}
+
+fn wal_bytes(site: &Site) -> u64 {
+    fs::metadata(site.state.join("daedalus.db-wal")).map_or(0, |file| file.len())
 }
 
 /// How many of the tasks are there, each whole or not at all.
@@ -73,8 +91,7 @@ pub(super) fn copy_of(site: &Site) -> Site {
 #[test]
 fn what_follows_the_last_commit_in_the_log_does_not_matter() {
     let mut chance = seed("garbage behind");
-    let (mut site, tasks) = site_with_tasks(5, &mut chance);
-    site.kill();
+    let (site, tasks) = killed_site_with_log(5, &mut chance);
     let wal = fs::read(site.state.join("daedalus.db-wal")).expect("there is a log");
     let noise: Vec<u8> = (0..10_000).map(|_| chance.below(256) as u8).collect();
     let frame = wal[wal.len() - 4_120..].to_vec();
@@ -100,8 +117,7 @@ fn what_follows_the_last_commit_in_the_log_does_not_matter() {
 #[test]
 fn of_a_log_that_was_cut_every_whole_commit_is_there() {
     let mut chance = seed("cut");
-    let (mut site, tasks) = site_with_tasks(8, &mut chance);
-    site.kill();
+    let (site, tasks) = killed_site_with_log(8, &mut chance);
     let last = tasks.len() - 1;
     let cuts = [
         tasks[last].wal - 1,
@@ -145,8 +161,7 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     let (mut site, tasks) = site_with_tasks(50, &mut chance);
     assert_eq!(site.stop().code(), Some(0), "{}", site.tail());
     let whole = fs::metadata(site.state.join("daedalus.db")).expect("it is there").len();
-    let log = fs::metadata(site.state.join("daedalus.db-wal")).map_or(0, |file| file.len());
-    assert_eq!(log, 0, "after a clean stop the file alone is the store");
+    assert_eq!(wal_bytes(&site), 0, "after a clean stop the file alone is the store");
     for length in [0, 1, 100, 4_096, whole / 2, whole - 1] {
         is_refused(&site, &format!("{length} of {whole} bytes"), |file| {
             let file = OpenOptions::new().write(true).open(file);
