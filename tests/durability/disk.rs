@@ -27,7 +27,10 @@ impl Mount {
         let mounted = Command::new("mount").args(arguments).arg(place).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(place.to_owned())),
-            Ok(output) => Self::skipped(String::from_utf8_lossy(&output.stderr).trim()),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                Self::skipped(said.lines().next().unwrap_or_default())
+            }
             Err(error) => Self::skipped(&error.to_string()),
         }
     }
