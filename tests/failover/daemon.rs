@@ -66,19 +66,22 @@ impl Daemon {
             .spawn()
             .expect("the daemon starts");
         let log = Log::follow(process.stderr.take().expect("it has a stderr"));
-        let address = until("the daemon listens", || {
-            assert!(!log.is_over(), "the daemon did not start: {}", log.tail());
-            let listening = log.of("listening");
-            let address = listening.first()?["addr"].as_str()?.to_owned();
-            Some(address)
-        });
         let http = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE * 2))
             .build()
             .new_agent();
         let pid = process.id();
-        Self { process: Mutex::new(process), pid, log, place, address, http }
+        let address = String::new();
+        // It ends with the test from here on, also when it does not listen in time.
+        let mut daemon = Self { process: Mutex::new(process), pid, log, place, address, http };
+        daemon.address = until("the daemon listens", || {
+            let log = &daemon.log;
+            assert!(!log.is_over(), "the daemon did not start: {}", log.tail());
+            let listening = log.of("listening");
+            Some(listening.first()?["addr"].as_str()?.to_owned())
+        });
+        daemon
     }
 
     /// One call: its status and its body (null when it has none).

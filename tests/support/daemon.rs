@@ -98,21 +98,34 @@ impl Daemon {
     pub fn start_with(config: &str, env: &[(&str, &str)]) -> Self {
         let place = fresh_directory("daemon");
         fs::write(place.join("daedalus.toml"), config).unwrap();
-        let (child, log, addr) = launch(&place, env);
+        let (child, log) = launch(&place, env);
         let client = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .timeout_global(Some(2 * PATIENCE))
             .build()
             .new_agent();
-        Self { child, place, addr, client, log }
+        // It ends with the test from here on, also when it does not listen in time.
+        let mut daemon = Self { child, place, addr: String::new(), client, log };
+        daemon.addr = daemon.listening();
+        daemon
     }
 
     /// Ends it as a lost plug would, and lets another begin with what it left.
     pub fn start_again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, self.log, self.addr) = launch(&self.place, &[]);
+        (self.child, self.log) = launch(&self.place, &[]);
+        self.addr = self.listening();
+    }
+
+    /// Waits until it listens; where.
+    fn listening(&self) -> String {
+        let listening = self.log.wait_for("listening", |line| {
+            assert!(line.get("no_json").is_none(), "the daemon did not start: {line}");
+            line["msg"] == "listening"
+        });
+        text(&listening["addr"])
     }
 
     /// A daemon with a pool of so many external agents; the ids are sorted.
@@ -290,8 +303,8 @@ impl Daemon {
     }
 }
 
-/// Starts a daemon in this place and waits until it listens: the process, its log, and where.
-fn launch(place: &Path, env: &[(&str, &str)]) -> (Child, Arc<Log>, String) {
+/// Starts a daemon in this place: the process and its log.
+fn launch(place: &Path, env: &[(&str, &str)]) -> (Child, Arc<Log>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
     command.args(["serve", "--bind", "127.0.0.1:0"]);
     command.arg("--state-dir").arg(place.join("state"));
@@ -305,12 +318,7 @@ fn launch(place: &Path, env: &[(&str, &str)]) -> (Child, Arc<Log>, String) {
     thread::spawn(move || {
         BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| its_log.push(&line));
     });
-    let listening = log.wait_for("listening", |line| {
-        assert!(line.get("no_json").is_none(), "the daemon did not start: {line}");
-        line["msg"] == "listening"
-    });
-    let addr = listening["addr"].as_str().unwrap().to_owned();
-    (child, log, addr)
+    (child, log)
 }
 
 impl Drop for Daemon {
