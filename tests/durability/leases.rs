@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::client::{Client, World};
-use super::os::{let_pass, try_to_send, until};
+use super::os::{let_pass, now, try_to_send, until};
 use super::site::Site;
 
 const NO_AGENTS: &str = "[pool]\nautostart = false\n[queue]\nexclusion_relax_s = 0\n";
