@@ -10,13 +10,15 @@ use super::call::{Call, seconds};
 use super::fields::{micros, not_allowed, number, string, task_types};
 use super::pool::MAX_DRAIN_S;
 use super::problem::Problem;
+use super::server::HttpSettings;
+use crate::actors::handle::PoolHandle;
 use crate::actors::messages::SpawnAgent;
 use crate::domain::{AgentId, AgentKind, AgentStatus, AgentView, Incarnation, TaskId, TaskTypes};
 
 /// The shortest and the longest lease, in seconds.
-const LEASE_S: std::ops::RangeInclusive<f64> = 1.0..=3_600.0;
+pub(super) const LEASE_S: std::ops::RangeInclusive<f64> = 1.0..=3_600.0;
 /// The longest reason that is taken, in characters.
-const MAX_REASON: usize = 1_000;
+pub(super) const MAX_REASON: usize = 1_000;
 
 /// `GET /agents`.
 pub(super) async fn list(call: Call) -> Answer {
@@ -34,7 +36,7 @@ pub(super) async fn get(call: Call) -> Answer {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SpawnBody<'a> {
+pub(super) struct SpawnBody<'a> {
     #[serde(borrow)]
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -44,6 +46,15 @@ struct SpawnBody<'a> {
 }
 
 impl SpawnBody<'_> {
+    /// Adds the agent.
+    pub(super) async fn spawn(
+        &self,
+        pool: &PoolHandle,
+        settings: &HttpSettings,
+    ) -> Result<Started, Problem> {
+        Ok(pool.spawn(self.parse(settings.default_kind)?).await?.into())
+    }
+
     fn parse(&self, default_kind: AgentKind) -> Result<SpawnAgent, Problem> {
         let lease = self.lease_s.map(|lease| number("lease_s", lease.get(), LEASE_S));
         let lease_us = lease.transpose()?.map(micros);
@@ -68,7 +79,7 @@ impl SpawnBody<'_> {
 }
 
 #[derive(Serialize)]
-struct Started {
+pub(super) struct Started {
     agent_id: AgentId,
     context_window_id: Uuid,
     status: AgentStatus,
@@ -91,8 +102,7 @@ pub(super) async fn spawn(mut call: Call) -> Answer {
     let body = call.body().await?;
     call.no_query()?;
     let body: SpawnBody<'_> = body.optional()?;
-    let request = body.parse(call.settings().default_kind)?;
-    answer::ok(&Started::from(call.pool().spawn(request).await?))
+    answer::ok(&body.spawn(call.pool(), call.settings()).await?)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,12 +131,28 @@ pub(super) async fn remove(mut call: Call) -> Answer {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FailBody<'a> {
+pub(super) struct FailBody<'a> {
     #[serde(borrow)]
-    reason: Option<&'a RawValue>,
+    pub(super) reason: Option<&'a RawValue>,
 }
 
 impl FailBody<'_> {
+    /// Fails the agent.
+    pub(super) async fn fail(
+        &self,
+        pool: &PoolHandle,
+        agent_id: AgentId,
+    ) -> Result<Failed, Problem> {
+        let done = pool.fail(agent_id, self.parse()?).await?;
+        Ok(Failed {
+            agent_id,
+            status: "degraded",
+            task_reassigned: done.reassigned,
+            reassigned_task_id: done.task_id,
+            task_failed_permanently: done.failed_permanently,
+        })
+    }
+
     fn parse(&self) -> Result<String, Problem> {
         let Some(raw) = self.reason else { return Ok("a client failed it".to_owned()) };
         let reason = string("reason", raw)?;
@@ -139,7 +165,7 @@ impl FailBody<'_> {
 }
 
 #[derive(Serialize)]
-struct Failed {
+pub(super) struct Failed {
     agent_id: AgentId,
     status: &'static str,
     /// Whether the task has another agent already.
@@ -154,15 +180,8 @@ pub(super) async fn fail(mut call: Call) -> Answer {
     let body = call.body().await?;
     call.no_query()?;
     let agent_id = call.agent_id()?;
-    let reason = body.optional::<FailBody<'_>>()?.parse()?;
-    let done = call.pool().fail(agent_id, reason).await?;
-    answer::ok(&Failed {
-        agent_id,
-        status: "degraded",
-        task_reassigned: done.reassigned,
-        reassigned_task_id: done.task_id,
-        task_failed_permanently: done.failed_permanently,
-    })
+    let body: FailBody<'_> = body.optional()?;
+    answer::ok(&body.fail(call.pool(), agent_id).await?)
 }
 
 /// `POST /agents/{id}/recover`.

@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Answer};
-use super::call::{Call, seconds};
-use super::fields::{incarnation, number};
-use super::tasks::WAIT_S;
+use super::call::Call;
+use super::fields::incarnation;
+use super::tasks::wait;
 use crate::domain::{AgentStatus, Attempt, Incarnation, Json, TaskId, TaskType, TraceId};
 
 #[derive(Debug, Default, Deserialize)]
@@ -33,8 +33,7 @@ struct Assigned {
 pub(super) async fn assignment(call: Call) -> Answer {
     let query: AssignmentQuery = call.query()?;
     let life = query.incarnation.as_deref().map(incarnation).transpose()?;
-    let wait = query.wait_s.as_deref().map(|wait| number("wait_s", wait, WAIT_S)).transpose()?;
-    let wait = seconds(wait.unwrap_or(0.0));
+    let wait = wait(query.wait_s.as_deref())?;
     let fetched = call.pool().assignment(call.agent_id()?, life, wait).await?;
     let Some((incarnation, assignment)) = fetched else {
         return Ok(HttpResponse::NoContent().finish());

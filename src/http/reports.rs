@@ -19,8 +19,9 @@ pub(super) async fn isolation(call: Call) -> Answer {
     answer::ok(&Report::from(&call.pool().isolation_report().await?))
 }
 
+/// The isolation report.
 #[derive(Serialize)]
-struct Report<'a> {
+pub(super) struct Report<'a> {
     timestamp: f64,
     total_agents: usize,
     /// How many agents share something that they must not.

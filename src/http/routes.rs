@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::{Code, Problem};
-use super::{agents, external, health, pool, reports, retry, tasks};
+use super::{agents, complete, external, health, pool, reports, retry, tasks};
 
 /// Adds every route behind `base`.
 pub(super) fn configure(app: &mut ServiceConfig, base: &str) {
@@ -18,7 +18,7 @@ pub(super) fn configure(app: &mut ServiceConfig, base: &str) {
     // Before what has an id in this place: `retry` is none.
     .service(at("/tasks/retry", "POST").route(web::post().to(retry::many)))
     .service(at("/tasks/{id}/retry", "POST").route(web::post().to(retry::one)))
-    .service(at("/tasks/{id}/complete", "POST").route(web::post().to(tasks::complete)))
+    .service(at("/tasks/{id}/complete", "POST").route(web::post().to(complete::one)))
     .service(at("/tasks/{id}/cancel", "POST").route(web::post().to(tasks::cancel)))
     .service(at("/tasks/{id}", "GET, HEAD").route(read().to(tasks::get)))
     .service(at("/agents/{id}/assignment", "GET").route(web::get().to(external::assignment)))

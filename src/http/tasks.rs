@@ -1,7 +1,8 @@
-//! Tasks: submit, read, complete, cancel. Trying them again is in `retry`.
+//! Tasks: submit, read, cancel. Their end is in `complete`, trying them again in `retry`.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -9,20 +10,20 @@ use serde_json::value::RawValue;
 use super::answer::{self, Answer};
 use super::call::{Call, seconds};
 use super::fields::{
-    Names, attempt, boolean, integer, json, missing, not_allowed, number, object, positive_us,
-    string, task_type,
+    Names, integer, missing, not_allowed, number, object, positive_us, string, task_type,
 };
 use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
+use crate::actors::handle::PoolHandle;
 use crate::domain::{
-    AgentId, Content, Fingerprint, IdempotencyKey, ListQuery, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
-    Preference, Priority, Report, Seq, TaskError, TaskId, TaskSpec, TaskStatus, TraceId,
+    AgentId, Content, Fingerprint, IdempotencyKey, ListQuery, Preference, Priority, Seq, TaskId,
+    TaskSpec, TaskStatus, TraceId,
 };
 
 /// How long a call may wait, in seconds.
 pub(super) const WAIT_S: RangeInclusive<f64> = 0.0..=60.0;
 /// The longest time-out of a task, in seconds: 30 days, as in the configuration.
-const MAX_TIMEOUT_S: u32 = 2_592_000;
+pub(super) const MAX_TIMEOUT_S: u32 = 2_592_000;
 /// How many tasks a page may hold.
 const LIMIT: RangeInclusive<i64> = 1..=1_000;
 /// How many tasks a page holds when the client does not say.
@@ -30,7 +31,7 @@ const DEFAULT_LIMIT: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SubmitBody<'a> {
+pub(super) struct SubmitBody<'a> {
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -46,6 +47,21 @@ struct SubmitBody<'a> {
 }
 
 impl SubmitBody<'_> {
+    /// Hands the task to the pool.
+    pub(super) async fn submit(
+        &self,
+        pool: &PoolHandle,
+        trace: TraceId,
+    ) -> Result<Submitted, Problem> {
+        let accepted = pool.submit(self.parse(trace)?).await?;
+        Ok(Submitted {
+            task_id: accepted.task_id,
+            status: accepted.status,
+            assigned_agent_id: accepted.assigned_agent_id,
+            queue_position: accepted.queue_position,
+        })
+    }
+
     fn parse(&self, trace: TraceId) -> Result<TaskSpec, Problem> {
         let kind = self.task_type.map(|kind| task_type("task_type", &string("task_type", kind)?));
         let kind = kind.transpose()?.unwrap_or_default();
@@ -79,7 +95,7 @@ fn key_name(raw: &RawValue) -> Result<Arc<str>, Problem> {
 }
 
 #[derive(Serialize)]
-struct Submitted {
+pub(super) struct Submitted {
     task_id: TaskId,
     status: TaskStatus,
     assigned_agent_id: Option<AgentId>,
@@ -90,14 +106,8 @@ struct Submitted {
 pub(super) async fn submit(mut call: Call) -> Answer {
     let body = call.body().await?;
     call.no_query()?;
-    let spec = body.required::<SubmitBody<'_>>()?.parse(call.trace())?;
-    let accepted = call.pool().submit(spec).await?;
-    answer::ok(&Submitted {
-        task_id: accepted.task_id,
-        status: accepted.status,
-        assigned_agent_id: accepted.assigned_agent_id,
-        queue_position: accepted.queue_position,
-    })
+    let body: SubmitBody<'_> = body.required()?;
+    answer::ok(&body.submit(call.pool(), call.trace()).await?)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,97 +156,15 @@ struct WaitQuery {
 
 /// `GET /tasks/{id}`.
 pub(super) async fn get(call: Call) -> Answer {
-    let wait = call.query::<WaitQuery>()?.wait_s;
-    let wait = wait.map(|wait| number("wait_s", &wait, WAIT_S)).transpose()?;
-    let task = call.pool().task(call.task_id()?, seconds(wait.unwrap_or(0.0))).await?;
+    let wait = wait(call.query::<WaitQuery>()?.wait_s.as_deref())?;
+    let task = call.pool().task(call.task_id()?, wait).await?;
     answer::ok(&TaskShown::from(&task))
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CompleteQuery {
-    success: Option<String>,
-    attempt: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CompleteBody<'a> {
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ErrorBody<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    retryable: Option<&'a RawValue>,
-}
-
-impl CompleteBody<'_> {
-    fn parse(&self, success: bool) -> Result<Report, Problem> {
-        match (success, self.result, self.error) {
-            (true, result, None) => {
-                let result = result.map(|result| json("result", result)).transpose()?;
-                Ok(Report::Completed { result, usage: None })
-            }
-            (false, None, error) => {
-                let error = error.map(parse_error).transpose()?;
-                let unsaid = || TaskError {
-                    code: "failed".to_owned(),
-                    message: "the agent reported failure".to_owned(),
-                    retryable: false,
-                };
-                Ok(Report::Failed { error: error.unwrap_or_else(unsaid), usage: None })
-            }
-            (true, _, Some(_)) => Err(Problem::invalid(
-                "an `error` contradicts success=true, which is the default; \
-                 say ?success=false or leave `error` out",
-            )),
-            (false, Some(_), _) => Err(Problem::invalid(
-                "a `result` contradicts success=false; say why it failed in `error`",
-            )),
-        }
-    }
-}
-
-fn parse_error(raw: &RawValue) -> Result<TaskError, Problem> {
-    let shape = "an object of code, message and retryable";
-    if !raw.get().starts_with('{') {
-        return Err(not_allowed("error", shape, raw.get()));
-    }
-    let error: ErrorBody<'_> = serde_json::from_str(raw.get())
-        .map_err(|error| Problem::invalid(format!("`error` must be {shape}: {error}")))?;
-    let text = |name, raw: Option<&RawValue>, allowed: RangeInclusive<usize>, unsaid: &str| {
-        let Some(raw) = raw else { return Ok(unsaid.to_owned()) };
-        let text = string(name, raw)?.into_owned();
-        if allowed.contains(&text.len()) {
-            return Ok(text);
-        }
-        let allowed = format_args!("a string of {} to {} bytes", allowed.start(), allowed.end());
-        Err(not_allowed(name, allowed, raw.get()))
-    };
-    let retryable = error.retryable.map(|raw| match raw.get() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(not_allowed("error.retryable", "true or false", other)),
-    });
-    Ok(TaskError {
-        code: text("error.code", error.code, 1..=MAX_CODE_BYTES, "failed")?,
-        message: text(
-            "error.message",
-            error.message,
-            0..=MAX_MESSAGE_BYTES,
-            "the agent reported failure",
-        )?,
-        retryable: retryable.transpose()?.unwrap_or(false),
-    })
+/// How long a call may wait, when the client says so.
+pub(super) fn wait(said: Option<&str>) -> Result<Duration, Problem> {
+    let wait = said.map(|said| number("wait_s", said, WAIT_S)).transpose()?;
+    Ok(seconds(wait.unwrap_or(0.0)))
 }
 
 #[derive(Serialize)]
@@ -245,24 +173,14 @@ pub(super) struct Changed {
     pub(super) status: TaskStatus,
 }
 
-/// `POST /tasks/{id}/complete`.
-pub(super) async fn complete(mut call: Call) -> Answer {
-    let body = call.body().await?;
-    let task_id = call.task_id()?;
-    let query: CompleteQuery = call.query()?;
-    let success = query.success.as_deref().map(|success| boolean("success", success));
-    let success = success.transpose()?.unwrap_or(true);
-    let attempt = query.attempt.as_deref().map(attempt).transpose()?;
-    let report = body.optional::<CompleteBody<'_>>()?.parse(success)?;
-    let status = call.pool().complete(task_id, attempt, report).await?;
-    answer::ok(&Changed { task_id, status })
-}
-
 /// `POST /tasks/{id}/cancel`.
 pub(super) async fn cancel(mut call: Call) -> Answer {
     call.no_body().await?;
     call.no_query()?;
-    let task_id = call.task_id()?;
-    let status = call.pool().cancel(task_id).await?;
-    answer::ok(&Changed { task_id, status })
+    answer::ok(&cancel_task(call.pool(), call.task_id()?).await?)
+}
+
+/// Calls a task off.
+pub(super) async fn cancel_task(pool: &PoolHandle, task_id: TaskId) -> Result<Changed, Problem> {
+    Ok(Changed { task_id, status: pool.cancel(task_id).await? })
 }
