@@ -73,6 +73,7 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         max_in_flight: config.http.max_in_flight,
         call_timeout: config.http.call_timeout,
         max_pool_size: config.pool.max_size,
+        allowed_hosts: config.http.allowed_hosts.clone(),
         default_kind: default_kind(config),
     }
 }

@@ -65,8 +65,19 @@ fn http(reader: &mut Reader, default: HttpConfig) -> Result<HttpConfig, ConfigEr
         )?,
         workers: reader.integer("http.workers", 0..=256, default.workers)?,
         max_in_flight: reader.integer("http.max_in_flight", 1..=1 << 20, default.max_in_flight)?,
+        allowed_hosts: reader.list(
+            "http.allowed_hosts",
+            "a list of names of this machine without a port, or of \"*\" for any",
+            is_host,
+            default.allowed_hosts,
+        )?,
         call_timeout: reader.seconds("http.call_timeout_s", 0.01..=HOUR_S, default.call_timeout)?,
     })
+}
+
+fn is_host(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name == "*" || (!name.is_empty() && name.chars().all(plain))
 }
 
 fn is_base_path(text: &str) -> bool {

@@ -23,6 +23,7 @@ impl Default for Config {
                 max_body_bytes: 1 << 20,
                 workers: 0,
                 max_in_flight: 1024,
+                allowed_hosts: Vec::new(),
                 call_timeout: Duration::from_secs(10),
             },
             pool: PoolConfig {

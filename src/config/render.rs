@@ -66,13 +66,22 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
 }
 
 fn http_keys(http: &HttpConfig) -> Keys {
-    let HttpConfig { bind, base_path, max_body_bytes, workers, max_in_flight, call_timeout } = http;
+    let HttpConfig {
+        bind,
+        base_path,
+        max_body_bytes,
+        workers,
+        max_in_flight,
+        allowed_hosts,
+        call_timeout,
+    } = http;
     vec![
         ("bind", text(&bind.to_string())),
         ("base_path", text(base_path)),
         ("max_body_bytes", count(*max_body_bytes)),
         ("workers", count(*workers)),
         ("max_in_flight", count(*max_in_flight)),
+        ("allowed_hosts", Value::from(allowed_hosts.clone())),
         ("call_timeout_s", seconds(*call_timeout)),
     ]
 }

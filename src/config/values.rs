@@ -56,6 +56,8 @@ pub struct HttpConfig {
     pub workers: usize,
     /// How many requests may be under way, long polls not counted.
     pub max_in_flight: usize,
+    /// Names by which clients of `/mcp` may call the daemon, beside addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
     /// How long a call may take beyond what it may wait by itself.
     pub call_timeout: Duration,
 }

@@ -57,6 +57,11 @@ impl Body {
         Ok(Self(bytes))
     }
 
+    /// The bytes.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
     /// The object that the body must be.
     pub(super) fn required<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         if self.0.is_empty() {

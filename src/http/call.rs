@@ -22,14 +22,58 @@ use crate::domain::{AgentId, Refusal, TaskId, TraceId};
 /// What the handlers of one worker thread share.
 pub(super) struct Room {
     pool: PoolHandle,
-    settings: HttpSettings,
+    settings: Arc<HttpSettings>,
     bounds: Arc<Bounds>,
 }
 
 impl Room {
-    pub(super) const fn new(pool: PoolHandle, settings: HttpSettings, bounds: Arc<Bounds>) -> Self {
+    pub(super) const fn new(
+        pool: PoolHandle,
+        settings: Arc<HttpSettings>,
+        bounds: Arc<Bounds>,
+    ) -> Self {
         Self { pool, settings, bounds }
     }
+
+    /// The room that the request came to.
+    pub(super) fn of(request: &HttpRequest) -> Result<Rc<Self>, Problem> {
+        let lost = || Problem::new(Code::Internal, "the handler was not given its pool");
+        request.app_data::<Rc<Self>>().map(Rc::clone).ok_or_else(lost)
+    }
+
+    /// The configuration.
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// A place among the open calls, or among those that wait.
+    pub(super) fn admit(&self, long: bool) -> Result<Permit, Problem> {
+        self.bounds.admit(long)
+    }
+
+    /// Reads the body of a request, which has as long to arrive as a call may take: until then it
+    /// holds a place among the open calls.
+    pub(super) async fn body(
+        &self,
+        request: &HttpRequest,
+        payload: &mut Payload,
+    ) -> Result<Body, Problem> {
+        let HttpSettings { max_body_bytes, call_timeout, .. } = *self.settings;
+        let read = Body::read(request, payload, max_body_bytes);
+        timeout(call_timeout, read).await.unwrap_or_else(|_elapsed| {
+            let within = call_timeout.as_secs_f64();
+            let detail = format!(
+                "the body did not arrive whole within {within} s, which is http.call_timeout_s"
+            );
+            Err(Problem::new(Code::BodyUnreadable, detail))
+        })
+    }
+}
+
+/// The trace of a request.
+pub(super) fn trace_of(request: &HttpRequest) -> TraceId {
+    let given = request.extensions().get::<TraceId>().cloned();
+    given.unwrap_or_else(|| TraceId::from_uuid(Uuid::new_v4()))
 }
 
 /// How many calls are open, over all worker threads.
@@ -64,7 +108,7 @@ impl Bounds {
 
 /// Counts a call until it is dropped.
 #[derive(Debug)]
-struct Permit {
+pub(super) struct Permit {
     bounds: Arc<Bounds>,
     long: bool,
 }
@@ -94,12 +138,11 @@ impl FromRequest for Call {
 
 impl Call {
     fn admit(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
-        let lost = || Problem::new(Code::Internal, "the handler was not given its pool");
-        let room = request.app_data::<Rc<Room>>().ok_or_else(lost)?;
+        let room = Room::of(request)?;
         let long = query::says_to_wait(request.query_string());
         Ok(Self {
-            _permit: room.bounds.admit(long)?,
-            room: Rc::clone(room),
+            _permit: room.admit(long)?,
+            room,
             request: request.clone(),
             payload: payload.take(),
         })
@@ -117,8 +160,7 @@ impl Call {
 
     /// The trace of the request.
     pub(super) fn trace(&self) -> TraceId {
-        let given = self.request.extensions().get::<TraceId>().cloned();
-        given.unwrap_or_else(|| TraceId::from_uuid(Uuid::new_v4()))
+        trace_of(&self.request)
     }
 
     /// The task of the path. What cannot be an id is the id of nothing.
@@ -145,19 +187,10 @@ impl Call {
         self.query::<query::Nothing>().map(|query::Nothing {}| ())
     }
 
-    /// Reads the body, which has as long to arrive as a call may take: until then it holds a place
-    /// among the open calls. Handlers do this first: an answer before the body was read ends the
+    /// Reads the body. Handlers do this first: an answer before the body was read ends the
     /// connection.
     pub(super) async fn body(&mut self) -> Result<Body, Problem> {
-        let HttpSettings { max_body_bytes, call_timeout, .. } = self.room.settings;
-        let read = Body::read(&self.request, &mut self.payload, max_body_bytes);
-        timeout(call_timeout, read).await.unwrap_or_else(|_elapsed| {
-            let within = call_timeout.as_secs_f64();
-            let detail = format!(
-                "the body did not arrive whole within {within} s, which is http.call_timeout_s"
-            );
-            Err(Problem::new(Code::BodyUnreadable, detail))
-        })
+        self.room.body(&self.request, &mut self.payload).await
     }
 
     /// Reads a body that has nothing to say: none, or an empty object.

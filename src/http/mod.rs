@@ -15,6 +15,7 @@ mod complete;
 mod external;
 mod fields;
 mod health;
+mod mcp;
 mod pool;
 mod problem;
 mod query;

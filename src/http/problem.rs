@@ -24,6 +24,9 @@ pub(super) enum Code {
     UnsupportedMediaType,
     NotFound,
     MethodNotAllowed,
+    NotAcceptable,
+    HostNotAllowed,
+    UnsupportedProtocol,
     TaskNotFound,
     AgentNotFound,
     QueueFull,
@@ -51,7 +54,7 @@ pub(super) enum Code {
 impl Code {
     /// Every code.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::ValidationFailed,
         Self::MissingBody,
         Self::InvalidJson,
@@ -60,6 +63,9 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::HostNotAllowed,
+        Self::UnsupportedProtocol,
         Self::TaskNotFound,
         Self::AgentNotFound,
         Self::QueueFull,
@@ -84,6 +90,11 @@ impl Code {
         Self::Internal,
     ];
 
+    /// The name on the wire.
+    pub(super) const fn name(self) -> &'static str {
+        self.row().0
+    }
+
     /// The name, the status and the title.
     pub(super) const fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
@@ -103,6 +114,15 @@ impl Code {
             Self::NotFound => ("not_found", S::NOT_FOUND, "There is nothing at this path"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed here")
+            }
+            Self::NotAcceptable => {
+                ("not_acceptable", S::NOT_ACCEPTABLE, "The answer would not be taken")
+            }
+            Self::HostNotAllowed => {
+                ("host_not_allowed", S::FORBIDDEN, "The host is not one of this daemon")
+            }
+            Self::UnsupportedProtocol => {
+                ("unsupported_protocol", S::BAD_REQUEST, "This protocol is not spoken here")
             }
             Self::TaskNotFound => ("task_not_found", S::NOT_FOUND, "There is no such task"),
             Self::AgentNotFound => ("agent_not_found", S::NOT_FOUND, "There is no such agent"),
@@ -150,6 +170,9 @@ impl Code {
             | Self::UnsupportedMediaType
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::NotAcceptable
+            | Self::HostNotAllowed
+            | Self::UnsupportedProtocol
             | Self::TaskNotFound
             | Self::AgentNotFound
             | Self::PoolClosing
@@ -211,9 +234,23 @@ impl Problem {
     }
 
     /// What a client may branch on.
-    #[cfg(test)]
     pub(super) const fn code(&self) -> Code {
         self.code
+    }
+
+    /// A sentence for a person.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// More members, for programs.
+    pub(super) fn extra(&self) -> &[(&'static str, Value)] {
+        &self.extra
+    }
+
+    /// When the same may be tried again, in seconds; `None` when that is no use.
+    pub(super) const fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
     }
 
     /// The answer. Problems become answers only where the trace is known.
@@ -239,7 +276,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.row().0, self.detail)
+        write!(f, "{}: {}", self.code.name(), self.detail)
     }
 }
 

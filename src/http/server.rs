@@ -13,6 +13,7 @@ use slog::Logger;
 
 use super::around::Around;
 use super::call::{Bounds, Room};
+use super::mcp;
 use super::routes::{self, unknown_path};
 use crate::actors::handle::PoolHandle;
 use crate::domain::AgentKind;
@@ -35,6 +36,8 @@ pub struct HttpSettings {
     pub call_timeout: Duration,
     /// How large a pool may be asked for.
     pub max_pool_size: usize,
+    /// The names by which tools may be asked for, beside addresses and `localhost`; `*` is any.
+    pub allowed_hosts: Vec<String>,
     /// What an agent is when the client does not say.
     pub default_kind: AgentKind,
 }
@@ -53,13 +56,15 @@ pub fn server(
 ) -> io::Result<Server> {
     let workers = if workers == 0 { available_parallelism()?.get() } else { workers };
     let bounds = Arc::new(Bounds::new(settings.max_in_flight));
+    let settings = Arc::new(settings);
     let server = HttpServer::new(move || {
-        let room = Room::new(handle.clone(), settings.clone(), Arc::clone(&bounds));
+        let room = Room::new(handle.clone(), Arc::clone(&settings), Arc::clone(&bounds));
         let base = settings.base_path.clone();
         let around = Rc::new(Around::new(log.clone(), &base));
         App::new()
             .app_data(Rc::new(room))
             .configure(|app| routes::configure(app, &base))
+            .service(mcp::scope(handle.clone(), Arc::clone(&settings)))
             .default_service(unknown_path())
             .wrap_fn(move |request, next| {
                 let call = Rc::clone(&around).begin(&request);

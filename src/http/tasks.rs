@@ -29,7 +29,7 @@ const LIMIT: RangeInclusive<i64> = 1..=1_000;
 /// How many tasks a page holds when the client does not say.
 const DEFAULT_LIMIT: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SubmitBody<'a> {
     #[serde(borrow)]

@@ -281,7 +281,7 @@ fn an_id_of_nothing_is_404_whether_or_not_it_looks_like_one() {
 fn a_path_of_nothing_is_404_and_a_wrong_method_405_with_what_is_allowed() {
     let (daemon, agent, task) = busy();
     let before = daemon.state();
-    for path in ["/", "/nope", "/tasks/", "/pool/size", &format!("/tasks/{task}/again"), "/mcp"] {
+    for path in ["/", "/nope", "/tasks/", "/pool/size", &format!("/tasks/{task}/again"), "/mcp/x"] {
         daemon.get(path).refused(404, "not_found");
     }
     for (method, path, allow) in [
@@ -300,6 +300,8 @@ fn a_path_of_nothing_is_404_and_a_wrong_method_405_with_what_is_allowed() {
         ("GET", &format!("/tasks/{task}/retry"), "POST"),
         ("GET", "/tasks/retry", "POST"),
         ("DELETE", "/tasks/retry", "POST"),
+        ("GET", "/mcp", "POST"),
+        ("DELETE", "/mcp", "POST"),
         ("POST", "/metrics", "GET, HEAD"),
         ("POST", "/isolation-report", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
