@@ -36,7 +36,10 @@ def resolve(requirements: list[Path], python: str, architecture: str) -> Pins:
         pins: Pins = {}
         for item in json.loads(report.read_text())["install"]:
             digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
-            pins[item["metadata"]["name"].lower().replace("_", "-")] = (item["metadata"]["version"], {digest})
+            name = item["metadata"]["name"].lower().replace("_", "-")
+            # pip takes `mcp[ws]` and `mcp` for two requirements, and both must be pinned.
+            extras = ",".join(item.get("requested_extras", []))
+            pins[f"{name}[{extras}]" if extras else name] = (item["metadata"]["version"], {digest})
         return pins
 
 
