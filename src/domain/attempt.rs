@@ -1,6 +1,7 @@
 //! One assignment of a task, and how it ended.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::decision::Decision;
 use super::ids::{AgentId, Attempt, Incarnation};
@@ -8,7 +9,7 @@ use super::report::Usage;
 use super::time::Now;
 
 /// How an attempt ended (rule 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The task is done.
@@ -26,6 +27,22 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome, in the order of its [`index`](Self::index).
+    pub const ALL: [Self; 6] = [
+        Self::Completed,
+        Self::Failed,
+        Self::AgentFailed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Interrupted,
+    ];
+
+    /// The place of this outcome among all.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The name on every wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -41,7 +58,7 @@ impl Outcome {
 }
 
 /// Why an attempt did not complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// Stable, for programs.
     pub cause: String,

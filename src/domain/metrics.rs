@@ -1,6 +1,10 @@
 //! What the pool counts. Counters are kept as things happen, never found by a scan.
 
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::attempt::Outcome;
+use super::histogram::Histogram;
 
 /// Counted since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +37,23 @@ pub(super) struct Counters {
     pub input_tokens: u64,
     /// Tokens that models answered.
     pub output_tokens: u64,
+    /// How long things took.
+    pub histograms: Histograms,
+}
+
+/// How long things took since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histograms {
+    /// From when a task became pending to its assignment.
+    pub queue_wait: Histogram,
+    /// From submit (or retry by order) to the first start.
+    pub assignment_latency: Histogram,
+    /// From start (or assignment, without one) to the end of an attempt, by [`Outcome::index`].
+    pub attempts: [Histogram; Outcome::ALL.len()],
 }
 
 /// A moment of the pool, in the names of the API.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Metrics {
     /// Agents by status.
     pub agents: AgentCounts,
@@ -78,10 +95,13 @@ pub struct Metrics {
     pub output_tokens: u64,
     /// The store.
     pub store: StoreMetrics,
+    /// How long things took; for what reads buckets.
+    #[serde(skip)]
+    pub histograms: Histograms,
 }
 
 /// What the store takes and does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StoreMetrics {
     /// The database file.
     pub file_bytes: u64,
@@ -99,7 +119,7 @@ pub struct StoreMetrics {
 }
 
 /// Agents by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AgentCounts {
     /// All of them.
     pub total: u64,
@@ -114,7 +134,7 @@ pub struct AgentCounts {
 }
 
 /// How long the oldest pending task of a priority waits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct OldestWait {
     /// The priority.
     pub priority: i8,

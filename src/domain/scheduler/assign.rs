@@ -80,6 +80,9 @@ impl Scheduler {
         };
         let timeout_us = self.limits.timeout_of(task);
         let previous_failure = previous_failure(task);
+        if let TaskState::Pending(wait) = task.state {
+            self.counters.histograms.queue_wait.add(now.since(wait.since_us));
+        }
         task.attempt = task.attempt.next();
         task.state = TaskState::InProgress { agent: agent_id };
         let deadline_us = now.mono_us.saturating_add(timeout_us);

@@ -93,6 +93,8 @@ impl Scheduler {
         };
         task.failures += u32::from(counts);
         if let Some(record) = task.open_attempt() {
+            let began = record.started.unwrap_or(record.assigned);
+            self.counters.histograms.attempts[outcome.index()].add(now.since(began.mono_us));
             record.end = Some(AttemptEnded { at: now, outcome, counted: counts, failure, usage });
         }
         if matches!(end, AttemptEnd::AgentFailed(_) | AttemptEnd::TimedOut(_)) {

@@ -182,6 +182,7 @@ impl Scheduler {
             input_tokens: counters.input_tokens,
             output_tokens: counters.output_tokens,
             store: StoreMetrics::default(),
+            histograms: counters.histograms,
         }
     }
 }

@@ -180,6 +180,7 @@ pub(super) fn note_first_start(
     let latency_us = started.since(task.asked.mono_us);
     counters.assignment_latency_us += latency_us;
     counters.first_starts += 1;
+    counters.histograms.assignment_latency.add(latency_us);
     counters.over_latency_target += u64::from(latency_us > limits.assignment_latency_target_us);
     Some(latency_us)
 }

@@ -186,6 +186,9 @@ fn counters_equal_a_recount(world: &World, inside: Inside<'_>) {
     assert_eq!(counters.submitted, submitted as u64, "accepted and retried tasks");
     let attempts: usize = all_tasks(world, inside).map(|task| task.attempts.len()).sum();
     assert_eq!(counters.assigned, (attempts - base.attempts) as u64, "assignments");
+    let histograms = &counters.histograms;
+    assert_eq!(histograms.queue_wait.count(), counters.assigned, "waits in buckets");
+    assert_eq!(histograms.assignment_latency.count(), counters.first_starts, "starts in buckets");
     let runs = |agent: &&Agent| agent.is_process() && agent.run.is_some();
     let process_runs = inside.agents.values().filter(runs).count();
     assert_eq!(inside.process_runs, process_runs, "runs of process agents");

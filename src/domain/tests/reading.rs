@@ -2,7 +2,7 @@
 
 use super::world::{World, error, success, task};
 use crate::domain::TaskType::{General, Ingest};
-use crate::domain::{Effect, Report, TaskStatus, Usage};
+use crate::domain::{Effect, Outcome, Report, TaskStatus, Usage};
 
 /// The history of every task stayed in memory for ever.
 #[test]
@@ -63,6 +63,30 @@ fn counters_outlive_the_tasks_that_they_count() {
     assert_eq!(metrics.avg_assignment_latency_ms, Some(250.0));
     assert_eq!(metrics.assignment_latency_over_target, 0);
     assert_eq!(metrics.utilization, 1.0);
+}
+
+#[test]
+fn waits_latencies_and_attempts_are_counted_in_buckets() {
+    let mut world = World::with_agents(["anna"]);
+    world.submit("t1", General).unwrap();
+    world.submit("t2", General).unwrap();
+    world.pass(0.25);
+    world.start("anna");
+    world.pass(2.0);
+    world.finish("anna", success());
+    world.start("anna");
+    world.pass(0.5);
+    world.finish("anna", error(false));
+    let histograms = world.metrics().histograms;
+    let waits = histograms.queue_wait;
+    assert_eq!((waits.count(), waits.sum_us()), (2, 2_250_000), "one at once, one behind it");
+    assert_eq!(waits.counts()[0], 1);
+    let latencies = histograms.assignment_latency;
+    assert_eq!((latencies.count(), latencies.sum_us()), (2, 2_500_000));
+    let of = |outcome: Outcome| histograms.attempts[outcome.index()];
+    assert_eq!((of(Outcome::Completed).count(), of(Outcome::Completed).sum_us()), (1, 2_000_000));
+    assert_eq!((of(Outcome::Failed).count(), of(Outcome::Failed).sum_us()), (1, 500_000));
+    assert_eq!(of(Outcome::Cancelled).count(), 0);
 }
 
 #[test]
