@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::clock;
 use crate::domain::{AgentId, AgentView, ContextIds};
@@ -53,7 +54,7 @@ pub struct AgentIsolation {
 }
 
 /// What was measured of a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Measured {
     /// The worker.
     pub pid: u32,

@@ -1,6 +1,7 @@
 //! An agent: its life, its run and what it did so far.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::affinity::Affinity;
 use super::attempt::Failure;
@@ -43,7 +44,7 @@ impl AgentKind {
 }
 
 /// What a client sees of an agent's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentStatus {
     /// Has nothing to do.
@@ -70,7 +71,7 @@ impl AgentStatus {
 }
 
 /// Why an agent is degraded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusReason {
     /// Its first process is not ready yet.

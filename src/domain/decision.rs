@@ -1,11 +1,12 @@
 //! Why a task was given to whom (rule 6).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::AgentId;
 
 /// Which part of rule 5 or 8 chose the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The client asked for this agent.
@@ -32,7 +33,7 @@ impl Rule {
 }
 
 /// What became of the client's preference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preference {
     /// The preferred agent got the task.
@@ -48,7 +49,7 @@ pub enum Preference {
 }
 
 /// One agent that could have been chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Candidate {
     /// The agent.
     pub agent_id: AgentId,
@@ -57,7 +58,7 @@ pub struct Candidate {
 }
 
 /// Why a task was given to whom.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     /// What chose.
     pub rule: Rule,

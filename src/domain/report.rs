@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::Json;
 
@@ -11,7 +12,7 @@ pub const MAX_CODE_BYTES: usize = 128;
 pub const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// What an attempt used, as the worker counted it. What is no count is 0, and a fraction is rounded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens sent to models.
     #[serde(default, deserialize_with = "count")]
@@ -36,7 +37,7 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 }
 
 /// Why a task failed by its own doing, in the words of its agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskError {
     /// Stable, for programs.
     pub code: String,

@@ -1,6 +1,7 @@
 //! A task and its states.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::attempt::AttemptRecord;
 use super::decision::Preference;
@@ -33,7 +34,7 @@ pub struct TaskSpec {
 }
 
 /// What a client sees of a task's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// Waits in the queue.

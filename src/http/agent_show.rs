@@ -2,16 +2,19 @@
 
 use serde::Serialize as SerializeDerive;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer;
+use super::openapi::words;
 use crate::actors::measure::AgentReport;
 use crate::domain::{
     AgentId, AgentStats, AgentStatus, Incarnation, StatusReason, TaskId, TaskType, TaskTypes,
 };
 
 /// An agent with what was measured of it.
-#[derive(SerializeDerive)]
+#[derive(SerializeDerive, ToSchema)]
+#[schema(as = AgentReport)]
 pub(super) struct AgentShown<'a> {
     agent: Agent<'a>,
     health: Health,
@@ -19,7 +22,7 @@ pub(super) struct AgentShown<'a> {
     isolation: Isolation<'a>,
 }
 
-#[derive(SerializeDerive)]
+#[derive(SerializeDerive, ToSchema)]
 struct Agent<'a> {
     agent_id: AgentId,
     context_window_id: Uuid,
@@ -27,39 +30,47 @@ struct Agent<'a> {
     status_reason: Option<StatusReason>,
     status_detail: Option<&'a str>,
     current_task_id: Option<TaskId>,
+    #[schema(schema_with = words::agent_kind)]
     kind: &'static str,
     incarnation: Incarnation,
     pid: Option<u32>,
+    #[schema(value_type = Vec<TaskType>)]
     task_types: Types,
     lease_s: Option<f64>,
 }
 
 /// The load of its process; nothing is known of an external agent.
-#[derive(SerializeDerive)]
+#[derive(SerializeDerive, ToSchema)]
+#[schema(as = AgentHealth)]
 struct Health {
     memory_usage: Option<f64>,
     cpu_usage: Option<f64>,
     rss_bytes: Option<u64>,
 }
 
-#[derive(SerializeDerive)]
+#[derive(SerializeDerive, ToSchema)]
+#[schema(as = AgentPerformance)]
 struct Performance<'a> {
     tasks_completed: u64,
     tasks_failed: u64,
     /// In seconds.
     average_task_time: Option<f64>,
     context_switches: u64,
+    /// Of each type that the agent completed.
+    #[schema(value_type = std::collections::BTreeMap<TaskType, OfType>)]
     by_type: ByType<'a>,
 }
 
-#[derive(SerializeDerive)]
+#[derive(SerializeDerive, ToSchema)]
+#[schema(as = PerformanceOfType)]
 struct OfType {
     tasks_completed: u64,
     /// In seconds.
     average_task_time: Option<f64>,
 }
 
-#[derive(SerializeDerive)]
+#[derive(SerializeDerive, ToSchema)]
+#[schema(as = AgentSharing)]
 struct Isolation<'a> {
     shared_state_detected: bool,
     notes: &'a [String],

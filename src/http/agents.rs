@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::agent_show::AgentShown;
 use super::answer::{self, Answer};
 use super::call::{Call, seconds};
 use super::fields::{micros, not_allowed, number, string, task_types};
+use super::openapi::words;
 use super::pool::MAX_DRAIN_S;
 use super::problem::Problem;
 use super::server::HttpSettings;
@@ -34,14 +36,18 @@ pub(super) async fn get(call: Call) -> Answer {
     answer::ok(&AgentShown::from(&report))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = NewAgent)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SpawnBody<'a> {
     #[serde(borrow)]
+    #[schema(schema_with = words::new_agent_kind)]
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::lease_s)]
     lease_s: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::task_types)]
     task_types: Option<&'a RawValue>,
 }
 
@@ -78,7 +84,8 @@ impl SpawnBody<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StartedAgent)]
 pub(super) struct Started {
     agent_id: AgentId,
     context_window_id: Uuid,
@@ -111,9 +118,11 @@ struct RemoveQuery {
     drain_s: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Removed {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RemovedAgent)]
+pub(super) struct Removed {
     agent_id: AgentId,
+    #[schema(schema_with = words::removed)]
     status: &'static str,
     /// The task that the agent ran when the call came.
     task_id: Option<TaskId>,
@@ -129,10 +138,12 @@ pub(super) async fn remove(mut call: Call) -> Answer {
     answer::ok(&Removed { agent_id, status: "removed", task_id })
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = AgentFailure)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FailBody<'a> {
     #[serde(borrow)]
+    #[schema(schema_with = words::reason)]
     pub(super) reason: Option<&'a RawValue>,
 }
 
@@ -164,14 +175,17 @@ impl FailBody<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailedAgent)]
 pub(super) struct Failed {
     agent_id: AgentId,
+    #[schema(schema_with = words::degraded)]
     status: &'static str,
     /// Whether the task has another agent already.
     task_reassigned: bool,
     /// The task that was taken away.
     reassigned_task_id: Option<TaskId>,
+    /// Whether that was the last try of the task.
     task_failed_permanently: bool,
 }
 

@@ -4,10 +4,12 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::Call;
 use super::fields::{attempt, boolean, json, not_allowed, string};
+use super::openapi::words;
 use super::problem::Problem;
 use super::tasks::Changed;
 use crate::actors::handle::PoolHandle;
@@ -20,24 +22,36 @@ struct CompleteQuery {
     attempt: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// The longest `code` of an error, in characters.
+pub(super) const MAX_CODE_CHARS: usize = MAX_CODE_BYTES;
+/// The longest `message` of an error, in characters.
+pub(super) const MAX_MESSAGE_CHARS: usize = MAX_MESSAGE_BYTES;
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = TaskEnd)]
 #[serde(deny_unknown_fields)]
-struct CompleteBody<'a> {
+pub(super) struct CompleteBody<'a> {
     #[serde(borrow)]
+    #[schema(schema_with = words::result)]
     result: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(value_type = Option<ErrorBody<'a>>)]
     error: Option<&'a RawValue>,
 }
 
-/// Why a task failed, as somebody says it.
-#[derive(Debug, Default, Deserialize)]
+/// Why an attempt failed; only with `success=false`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = ReportedError)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ErrorBody<'a> {
     #[serde(borrow)]
+    #[schema(schema_with = words::error_code)]
     pub(super) code: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::error_message)]
     pub(super) message: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::retryable)]
     pub(super) retryable: Option<&'a RawValue>,
 }
 
@@ -113,11 +127,12 @@ impl ErrorBody<'_> {
         let text = |name, raw: Option<&RawValue>, allowed: RangeInclusive<usize>, unsaid: &str| {
             let Some(raw) = raw else { return Ok(unsaid.to_owned()) };
             let text = string(name, raw)?.into_owned();
-            if allowed.contains(&text.len()) {
+            if allowed.contains(&text.chars().count()) {
                 return Ok(text);
             }
             let (least, most) = (allowed.start(), allowed.end());
-            Err(not_allowed(name, format_args!("a string of {least} to {most} bytes"), raw.get()))
+            let allowed = format_args!("a string of {least} to {most} characters");
+            Err(not_allowed(name, allowed, raw.get()))
         };
         let retryable = self.retryable.map(|raw| match raw.get() {
             "true" => Ok(true),
@@ -126,8 +141,8 @@ impl ErrorBody<'_> {
         });
         let unsaid = "the agent reported failure";
         Ok(TaskError {
-            code: text(names.code, self.code, 1..=MAX_CODE_BYTES, "failed")?,
-            message: text(names.message, self.message, 0..=MAX_MESSAGE_BYTES, unsaid)?,
+            code: text(names.code, self.code, 1..=MAX_CODE_CHARS, "failed")?,
+            message: text(names.message, self.message, 0..=MAX_MESSAGE_CHARS, unsaid)?,
             retryable: retryable.transpose()?.unwrap_or(false),
         })
     }

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::Call;
@@ -16,12 +17,14 @@ struct AssignmentQuery {
     incarnation: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Assigned {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Assignment)]
+pub(super) struct Assigned {
     task_id: TaskId,
     attempt: Attempt,
     incarnation: Incarnation,
     task_type: TaskType,
+    #[schema(value_type = Object)]
     payload: Json,
     trace_id: TraceId,
     timeout_s: f64,
@@ -56,8 +59,9 @@ struct HeartbeatQuery {
     incarnation: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Beat {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Heartbeat)]
+pub(super) struct Beat {
     status: AgentStatus,
     incarnation: Incarnation,
     task_id: Option<TaskId>,

@@ -16,6 +16,7 @@ mod external;
 mod fields;
 mod health;
 mod mcp;
+mod openapi;
 mod pool;
 mod problem;
 mod query;

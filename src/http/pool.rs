@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::{Call, seconds};
 use super::fields::{boolean, integer, number};
+use super::openapi::words;
 use super::problem::Problem;
 use super::server::HttpSettings;
 use crate::actors::handle::PoolHandle;
@@ -14,15 +16,19 @@ use crate::domain::AgentId;
 /// The longest drain that a client may ask for, in seconds.
 pub(super) const MAX_DRAIN_S: f64 = 86_400.0;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = WantedPool)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InitializeBody<'a> {
     #[serde(borrow)]
+    #[schema(schema_with = words::pool_size)]
     size: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InitializedPool)]
 pub(super) struct Initialized {
+    #[schema(schema_with = words::initialized)]
     status: &'static str,
     pool_size: usize,
     /// How many agents this call made.
@@ -65,8 +71,10 @@ struct CloseQuery {
     discard: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClosedPool)]
 pub(super) struct Closed {
+    #[schema(schema_with = words::shutdown_completed)]
     status: &'static str,
     agents_stopped: usize,
     tasks_requeued: usize,

@@ -53,7 +53,6 @@ pub(super) enum Code {
 
 impl Code {
     /// Every code.
-    #[cfg(test)]
     pub(super) const ALL: [Self; 33] = [
         Self::ValidationFailed,
         Self::MissingBody,
@@ -192,6 +191,23 @@ impl Code {
     }
 }
 
+/// The media type of a problem.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+/// The members that some problems have besides those of all, and what they are.
+pub(super) const EXTRA_MEMBERS: [(&str, &str); 11] = [
+    ("task_status", "of `already_finished` and `not_retryable`: the status of the task"),
+    ("finished_by_attempt", "of `already_finished`: which attempt ended the task, or `null`"),
+    ("newest_attempt", "of `stale_attempt` and `attempt_required`"),
+    ("current_incarnation", "of `stale_incarnation`"),
+    ("agent_status", "of `not_degraded`"),
+    ("task_id", "of `idempotency_conflict`: the task that has the key"),
+    ("max_depth", "of `queue_full`"),
+    ("max_size", "of `pool_full`"),
+    ("min_free_mb", "of `store_full`"),
+    ("max_body_bytes", "of `body_too_large`"),
+    ("reasons", "of `not_ready`: a list of sentences"),
+];
+
 /// Why a request was not done, as it is shown: `application/problem+json` (RFC 9457).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Problem {
@@ -229,6 +245,10 @@ impl Problem {
 
     /// The same with one more member for programs.
     pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        debug_assert!(
+            EXTRA_MEMBERS.iter().any(|(known, _)| *known == name),
+            "{name} is not described"
+        );
         self.extra.push((name, value.into()));
         self
     }
@@ -262,7 +282,7 @@ impl Problem {
     fn head(&self) -> HttpResponseBuilder {
         let (_, status, _) = self.code.row();
         let mut response = HttpResponse::build(status);
-        let problem_json = HeaderValue::from_static("application/problem+json");
+        let problem_json = HeaderValue::from_static(PROBLEM_JSON);
         response.insert_header((CONTENT_TYPE, problem_json));
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));

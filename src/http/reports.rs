@@ -1,6 +1,7 @@
 //! What the pool measures of itself.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::Call;
@@ -20,7 +21,8 @@ pub(super) async fn isolation(call: Call) -> Answer {
 }
 
 /// The isolation report.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = IsolationReport)]
 pub(super) struct Report<'a> {
     timestamp: f64,
     total_agents: usize,
@@ -29,7 +31,8 @@ pub(super) struct Report<'a> {
     details: Vec<Detail<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AgentIsolation)]
 struct Detail<'a> {
     agent_id: AgentId,
     #[serde(flatten)]

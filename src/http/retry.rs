@@ -1,6 +1,7 @@
 //! Trying again what failed or was cancelled.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::Call;
@@ -10,7 +11,7 @@ use super::tasks::Changed;
 use crate::domain::TaskStatus;
 
 /// What can be tried again; the first is meant when the client does not say.
-const RETRYABLE: [TaskStatus; 2] = [TaskStatus::Failed, TaskStatus::Cancelled];
+pub(super) const RETRYABLE: [TaskStatus; 2] = [TaskStatus::Failed, TaskStatus::Cancelled];
 
 /// `POST /tasks/{id}/retry`.
 pub(super) async fn one(mut call: Call) -> Answer {
@@ -28,8 +29,10 @@ struct ManyQuery {
     task_type: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Retried {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetriedTasks)]
+pub(super) struct Retried {
+    /// How many go on as pending.
     retried: u64,
     /// How many are left, because there was no more room.
     remaining: u64,

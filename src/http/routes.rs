@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::{Code, Problem};
-use super::{agents, complete, external, health, pool, reports, retry, tasks};
+use super::{agents, complete, external, health, openapi, pool, reports, retry, tasks};
 
 /// Adds every route behind `base`.
 pub(super) fn configure(app: &mut ServiceConfig, base: &str) {
@@ -40,7 +40,11 @@ pub(super) fn configure(app: &mut ServiceConfig, base: &str) {
     .service(at("/metrics", "GET, HEAD").route(read().to(reports::metrics)))
     .service(at("/isolation-report", "GET, HEAD").route(read().to(reports::isolation)))
     .service(at("/healthz", "GET, HEAD").route(read().to(health::alive)))
-    .service(at("/readyz", "GET, HEAD").route(read().to(health::ready)));
+    .service(at("/readyz", "GET, HEAD").route(read().to(health::ready)))
+    .service(at("/openapi.json", "GET, HEAD").route(read().to(openapi::document)))
+    .service(at("/docs", "GET, HEAD").route(read().to(openapi::to_page)))
+    .service(at("/docs/", "GET, HEAD").route(read().to(openapi::file)))
+    .service(at("/docs/{file}", "GET, HEAD").route(read().to(openapi::file)));
 }
 
 /// What answers where there is nothing.

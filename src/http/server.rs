@@ -8,12 +8,14 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_web::dev::{Server, Service};
+use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use slog::Logger;
 
 use super::around::Around;
 use super::call::{Bounds, Room};
 use super::mcp;
+use super::openapi::Document;
 use super::routes::{self, unknown_path};
 use crate::actors::handle::PoolHandle;
 use crate::domain::AgentKind;
@@ -57,12 +59,14 @@ pub fn server(
     let workers = if workers == 0 { available_parallelism()?.get() } else { workers };
     let bounds = Arc::new(Bounds::new(settings.max_in_flight));
     let settings = Arc::new(settings);
+    let document = Data::new(Document::default());
     let server = HttpServer::new(move || {
         let room = Room::new(handle.clone(), Arc::clone(&settings), Arc::clone(&bounds));
         let base = settings.base_path.clone();
         let around = Rc::new(Around::new(log.clone(), &base));
         App::new()
             .app_data(Rc::new(room))
+            .app_data(document.clone())
             .configure(|app| routes::configure(app, &base))
             .service(mcp::scope(handle.clone(), Arc::clone(&settings)))
             .default_service(unknown_path())

@@ -1,6 +1,7 @@
 //! Tasks as the API shows them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{seconds, unix_seconds};
 use crate::domain::{
@@ -10,17 +11,21 @@ use crate::domain::{
 };
 
 /// A task, whole.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Task)]
 pub(super) struct TaskShown<'a> {
     #[serde(flatten)]
     summary: SummaryShown<'a>,
+    #[schema(value_type = Object)]
     payload: &'a Json,
+    #[schema(value_type = Option<Value>)]
     result: Option<&'a Json>,
     attempts: Vec<AttemptShown<'a>>,
 }
 
 /// What lists show too.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaskSummary)]
 pub(super) struct SummaryShown<'a> {
     task_id: TaskId,
     task_type: TaskType,
@@ -43,13 +48,15 @@ pub(super) struct SummaryShown<'a> {
 }
 
 /// A page of tasks.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaskPage)]
 pub(super) struct PageShown<'a> {
     tasks: Vec<SummaryShown<'a>>,
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AttemptRecord)]
 struct AttemptShown<'a> {
     attempt: Attempt,
     agent_id: AgentId,

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::{Call, seconds};
 use super::fields::{
     Names, integer, missing, not_allowed, number, object, positive_us, string, task_type,
 };
+use super::openapi::words;
 use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
 use crate::actors::handle::PoolHandle;
@@ -25,24 +27,31 @@ pub(super) const WAIT_S: RangeInclusive<f64> = 0.0..=60.0;
 /// The longest time-out of a task, in seconds: 30 days, as in the configuration.
 pub(super) const MAX_TIMEOUT_S: u32 = 2_592_000;
 /// How many tasks a page may hold.
-const LIMIT: RangeInclusive<i64> = 1..=1_000;
+pub(super) const LIMIT: RangeInclusive<i64> = 1..=1_000;
 /// How many tasks a page holds when the client does not say.
-const DEFAULT_LIMIT: usize = 100;
+pub(super) const DEFAULT_LIMIT: usize = 100;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = NewTask)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SubmitBody<'a> {
     #[serde(borrow)]
+    #[schema(required = true, schema_with = words::payload)]
     payload: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::new_task_type)]
     task_type: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::preferred_agent_id)]
     preferred_agent_id: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::priority)]
     priority: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::timeout_s)]
     timeout_s: Option<&'a RawValue>,
     #[serde(borrow)]
+    #[schema(schema_with = words::idempotency_key)]
     idempotency_key: Option<&'a RawValue>,
 }
 
@@ -94,7 +103,8 @@ fn key_name(raw: &RawValue) -> Result<Arc<str>, Problem> {
     Err(not_allowed("idempotency_key", allowed, raw.get()))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AcceptedTask)]
 pub(super) struct Submitted {
     task_id: TaskId,
     status: TaskStatus,
@@ -167,7 +177,8 @@ pub(super) fn wait(said: Option<&str>) -> Result<Duration, Problem> {
     Ok(seconds(wait.unwrap_or(0.0)))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangedTask)]
 pub(super) struct Changed {
     pub(super) task_id: TaskId,
     pub(super) status: TaskStatus,

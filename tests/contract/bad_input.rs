@@ -188,9 +188,9 @@ fn a_completion_that_contradicts_itself_is_422() {
     let error = |code: &str, message: &str| {
         json!({ "error": { "code": code, "message": message } }).to_string()
     };
-    let (code_max, message_max) = ("é".repeat(64), "é".repeat(2_048));
-    let code = "`error.code` must be a string of 1 to 128 bytes";
-    let message = "`error.message` must be a string of 0 to 4096 bytes";
+    let (code_max, message_max) = ("é".repeat(128), "é".repeat(4_096));
+    let code = "`error.code` must be a string of 1 to 128 characters";
+    let message = "`error.message` must be a string of 0 to 4096 characters";
     let bodies = [
         (error("", "m"), code),
         (error(&format!("{code_max}x"), "m"), code),

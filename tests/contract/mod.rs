@@ -17,6 +17,7 @@ mod mcp;
 mod mcp_limits;
 mod mcp_protocol;
 mod mcp_schemas;
+mod openapi;
 mod pool;
 mod reports;
 mod retry;

@@ -1,0 +1,442 @@
+//! What each request is: the table of the document. A test holds it to the table of routes.
+
+use std::borrow::Cow;
+
+use utoipa::ToSchema;
+use utoipa::openapi::{HttpMethod, Object, RefOr, Schema};
+
+use super::words;
+use crate::http::problem::Code;
+
+/// A type as a schema.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// Its name in the document.
+    pub(super) name: fn() -> Cow<'static, str>,
+    /// What it is.
+    pub(super) schema: fn() -> RefOr<Schema>,
+    /// What it is made of.
+    pub(super) parts: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+impl Part {
+    const fn of<T: ToSchema>() -> Self {
+        Self { name: T::name, schema: T::schema, parts: T::schemas }
+    }
+}
+
+/// A name of a query.
+#[derive(Clone, Copy)]
+pub(super) struct Query {
+    pub(super) name: &'static str,
+    pub(super) schema: fn() -> Object,
+    pub(super) says: &'static str,
+}
+
+/// What the body of an answer is.
+#[derive(Clone, Copy)]
+pub(super) enum Shows {
+    /// One of these.
+    One(Part),
+    /// A list of them.
+    List(Part),
+    /// `{"status": ...}` with this word.
+    Status(&'static str),
+    /// The numbers, also as text.
+    Metrics(Part),
+    /// This document.
+    Document,
+}
+
+/// How far a request goes, and so what can go wrong on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nowhere: it is always answered.
+    Nowhere,
+    /// To the edge of the daemon.
+    Edge,
+    /// To the pool.
+    Pool,
+}
+
+/// One request of the API.
+pub(super) struct Operation {
+    pub(super) method: HttpMethod,
+    pub(super) path: &'static str,
+    pub(super) id: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) says: &'static str,
+    pub(super) query: &'static [Query],
+    /// What the body is, and whether there must be one.
+    pub(super) body: Option<(Part, bool)>,
+    pub(super) shows: Shows,
+    /// What the 200 means.
+    pub(super) done: &'static str,
+    /// What a 204 means, if there is one.
+    pub(super) nothing: Option<&'static str>,
+    /// Where its answer leads: the beginning of paths, and which member is their id.
+    pub(super) leads: Option<(&'static str, &'static str)>,
+    /// The refusals that are its own.
+    pub(super) refusals: &'static [Code],
+    pub(super) reach: Reach,
+}
+
+impl Operation {
+    const fn new(
+        method: HttpMethod,
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        shows: Shows,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            id,
+            summary,
+            says: "",
+            query: &[],
+            body: None,
+            shows,
+            done: "Done.",
+            nothing: None,
+            leads: None,
+            refusals: &[],
+            reach: Reach::Pool,
+        }
+    }
+
+    const fn get(
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        shows: Shows,
+    ) -> Self {
+        Self { done: "What there is.", ..Self::new(HttpMethod::Get, path, id, summary, shows) }
+    }
+
+    const fn post(
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        shows: Shows,
+    ) -> Self {
+        Self::new(HttpMethod::Post, path, id, summary, shows)
+    }
+
+    const fn delete(
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        shows: Shows,
+    ) -> Self {
+        Self::new(HttpMethod::Delete, path, id, summary, shows)
+    }
+
+    /// What the requests of its kind are called together.
+    pub(super) fn tag(&self) -> &'static str {
+        match self.path.split('/').nth(1) {
+            Some("tasks") => "tasks",
+            Some("pool") => "pool",
+            Some("agents") => "agents",
+            _ => "daemon",
+        }
+    }
+}
+
+const WAIT: Query =
+    Query { name: "wait_s", schema: words::wait_s, says: "How many seconds the call may wait." };
+const INCARNATION: Query = Query {
+    name: "incarnation",
+    schema: words::counter,
+    says: "The life of the agent that asks; an older one is refused.",
+};
+const TASK_TYPE: Query =
+    Query { name: "task_type", schema: words::task_type, says: "Only tasks of this type." };
+
+/// Every request but the page, which is for people.
+pub(super) fn operations() -> Vec<Operation> {
+    use crate::http::{
+        agent_show, agents, complete, external, pool, reports, retry, task_show, tasks,
+    };
+    use Shows::{List, Metrics, One, Status};
+
+    vec![
+        Operation {
+            says: "On disk before the answer. With an `idempotency_key` it is safe to repeat.",
+            body: Some((Part::of::<tasks::SubmitBody<'_>>(), true)),
+            done: "Accepted, or accepted earlier with this key.",
+            leads: Some(("/tasks/{id}", "task_id")),
+            refusals: &[
+                Code::QueueFull,
+                Code::IdempotencyConflict,
+                Code::Draining,
+                Code::StoreFull,
+            ],
+            ..Operation::post(
+                "/tasks",
+                "submit_task",
+                "Submit a task",
+                One(Part::of::<tasks::Submitted>()),
+            )
+        },
+        Operation {
+            says: "The newest submission first, ended tasks included.",
+            query: &[
+                Query { name: "status", schema: words::status, says: "Only tasks of this status." },
+                TASK_TYPE,
+                Query { name: "limit", schema: words::limit, says: "At most so many." },
+                Query {
+                    name: "cursor",
+                    schema: words::cursor,
+                    says: "The `next_cursor` of an earlier page.",
+                },
+            ],
+            ..Operation::get(
+                "/tasks",
+                "list_tasks",
+                "List tasks",
+                One(Part::of::<task_show::PageShown<'_>>()),
+            )
+        },
+        Operation {
+            says: "The oldest first, as far as there is room in the queue.",
+            query: &[
+                Query {
+                    name: "status",
+                    schema: words::retried_status,
+                    says: "Which tasks are tried again.",
+                },
+                TASK_TYPE,
+            ],
+            refusals: &[Code::QueueFull, Code::Draining, Code::StoreFull],
+            ..Operation::post(
+                "/tasks/retry",
+                "retry_tasks",
+                "Try all failed or cancelled tasks again",
+                One(Part::of::<retry::Retried>()),
+            )
+        },
+        Operation {
+            says: "With `wait_s` the answer comes when the task has ended, at latest then.",
+            query: &[WAIT],
+            refusals: &[Code::TaskNotFound],
+            ..Operation::get(
+                "/tasks/{id}",
+                "get_task",
+                "Get a task",
+                One(Part::of::<task_show::TaskShown<'_>>()),
+            )
+        },
+        Operation {
+            says: "For tasks on external agents. An `error` needs `success=false`, a `result` must \
+                   not have it.",
+            query: &[
+                Query { name: "success", schema: words::flag, says: "Default true." },
+                Query {
+                    name: "attempt",
+                    schema: words::counter,
+                    says: "Its number; may be left out while the task has had only one.",
+                },
+            ],
+            body: Some((Part::of::<complete::CompleteBody<'_>>(), false)),
+            refusals: &[
+                Code::TaskNotFound,
+                Code::AlreadyFinished,
+                Code::StaleAttempt,
+                Code::AttemptRequired,
+                Code::NotRunning,
+                Code::NotExternal,
+            ],
+            ..Operation::post(
+                "/tasks/{id}/complete",
+                "complete_task",
+                "End an attempt",
+                One(Part::of::<tasks::Changed>()),
+            )
+        },
+        Operation {
+            says: "At once; its agent gets nothing new before that run is over.",
+            refusals: &[Code::TaskNotFound, Code::AlreadyFinished],
+            ..Operation::post(
+                "/tasks/{id}/cancel",
+                "cancel_task",
+                "Cancel a task",
+                One(Part::of::<tasks::Changed>()),
+            )
+        },
+        Operation {
+            says: "Its failures begin anew; it counts as a submit.",
+            refusals: &[
+                Code::TaskNotFound,
+                Code::NotRetryable,
+                Code::QueueFull,
+                Code::Draining,
+                Code::StoreFull,
+            ],
+            ..Operation::post(
+                "/tasks/{id}/retry",
+                "retry_task",
+                "Try a failed or cancelled task again",
+                One(Part::of::<tasks::Changed>()),
+            )
+        },
+        Operation {
+            says: "The pool grows to this size and never shrinks; saying it again makes nothing.",
+            body: Some((Part::of::<pool::InitializeBody<'_>>(), false)),
+            done: "Every new agent is idle or failed.",
+            refusals: &[Code::PoolFull, Code::PoolClosing, Code::Draining, Code::StoreFull],
+            ..Operation::post(
+                "/pool/initialize",
+                "initialize_pool",
+                "Start the pool",
+                One(Part::of::<pool::Initialized>()),
+            )
+        },
+        Operation {
+            says: "Running tasks are stopped and go back to the queue.",
+            query: &[
+                Query {
+                    name: "drain_s",
+                    schema: words::drain_s,
+                    says: "How many seconds running tasks may go on; default `pool.drain_s`.",
+                },
+                Query {
+                    name: "discard",
+                    schema: words::flag,
+                    says: "Cancel what runs and what is pending. Default false.",
+                },
+            ],
+            ..Operation::delete(
+                "/pool",
+                "close_pool",
+                "Shut the pool down",
+                One(Part::of::<pool::Closed>()),
+            )
+        },
+        Operation::get(
+            "/agents",
+            "list_agents",
+            "List the agents",
+            List(Part::of::<agent_show::AgentShown<'_>>()),
+        ),
+        Operation {
+            body: Some((Part::of::<agents::SpawnBody<'_>>(), false)),
+            leads: Some(("/agents/{id}", "agent_id")),
+            refusals: &[Code::PoolFull, Code::PoolClosing, Code::Draining, Code::StoreFull],
+            ..Operation::post(
+                "/agents",
+                "spawn_agent",
+                "Add an agent",
+                One(Part::of::<agents::Started>()),
+            )
+        },
+        Operation {
+            refusals: &[Code::AgentNotFound],
+            ..Operation::get(
+                "/agents/{id}",
+                "get_agent",
+                "Get an agent",
+                One(Part::of::<agent_show::AgentShown<'_>>()),
+            )
+        },
+        Operation {
+            says: "It is not replaced; its task goes back to the queue.",
+            query: &[Query {
+                name: "drain_s",
+                schema: words::drain_s,
+                says: "How many seconds its task may go on; default 0.",
+            }],
+            refusals: &[Code::AgentNotFound],
+            ..Operation::delete(
+                "/agents/{id}",
+                "remove_agent",
+                "Remove an agent",
+                One(Part::of::<agents::Removed>()),
+            )
+        },
+        Operation {
+            says: "Its task is taken away and goes elsewhere; a process is killed and started again.",
+            body: Some((Part::of::<agents::FailBody<'_>>(), false)),
+            refusals: &[Code::AgentNotFound],
+            ..Operation::post(
+                "/agents/{id}/fail",
+                "fail_agent",
+                "Fail an agent",
+                One(Part::of::<agents::Failed>()),
+            )
+        },
+        Operation {
+            refusals: &[Code::AgentNotFound, Code::NotDegraded],
+            ..Operation::post(
+                "/agents/{id}/recover",
+                "recover_agent",
+                "Let a degraded agent work again",
+                One(Part::of::<agents::Started>()),
+            )
+        },
+        Operation {
+            says: "Shows that the agent is there, and begins its attempt. The answer is the same \
+                   until the attempt ends.",
+            query: &[WAIT, INCARNATION],
+            nothing: Some("There is nothing to do."),
+            leads: Some(("/tasks/{id}/complete", "task_id")),
+            refusals: &[
+                Code::AgentNotFound,
+                Code::NotExternal,
+                Code::StaleIncarnation,
+                Code::AgentFailed,
+            ],
+            ..Operation::get(
+                "/agents/{id}/assignment",
+                "get_assignment",
+                "Fetch the work of an external agent",
+                One(Part::of::<external::Assigned>()),
+            )
+        },
+        Operation {
+            query: &[INCARNATION],
+            refusals: &[Code::AgentNotFound, Code::NotExternal, Code::StaleIncarnation],
+            ..Operation::post(
+                "/agents/{id}/heartbeat",
+                "send_heartbeat",
+                "Show that an external agent is there",
+                One(Part::of::<external::Beat>()),
+            )
+        },
+        Operation {
+            says: "As Prometheus text or OpenMetrics when `Accept` asks for it.",
+            ..Operation::get(
+                "/metrics",
+                "get_metrics",
+                "Get the numbers",
+                Metrics(Part::of::<crate::domain::Metrics>()),
+            )
+        },
+        Operation::get(
+            "/isolation-report",
+            "get_isolation_report",
+            "Measure how far the agents are kept apart",
+            One(Part::of::<reports::Report<'_>>()),
+        ),
+        Operation {
+            done: "The daemon lives.",
+            reach: Reach::Nowhere,
+            ..Operation::get("/healthz", "get_health", "Whether the daemon lives", Status("ok"))
+        },
+        Operation {
+            done: "Some agent can work, or will when it is free.",
+            refusals: &[Code::NotReady],
+            ..Operation::get(
+                "/readyz",
+                "get_readiness",
+                "Whether the pool can work",
+                Status("ready"),
+            )
+        },
+        Operation {
+            reach: Reach::Edge,
+            ..Operation::get("/openapi.json", "get_openapi", "This document", Shows::Document)
+        },
+    ]
+}
