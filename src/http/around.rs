@@ -1,6 +1,7 @@
-//! What every request has around it: a trace, an answer that names it, and a log line.
+//! What every request has around it: a trace, an answer that names it, a log line, and its time.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpMessage;
@@ -11,6 +12,7 @@ use actix_web::http::header::HeaderValue;
 use actix_web::rt::time::Instant;
 use slog::{Drain, Level, Logger, error, info};
 
+use super::meter::{Meter, RouteMeter};
 use super::problem::{Code, Problem};
 use super::trace::{X_TRACE_ID, trace_of};
 use crate::domain::TraceId;
@@ -20,20 +22,21 @@ pub(super) struct Around {
     log: Logger,
     /// Asked for so often that it is not logged.
     silent_path: String,
+    meter: Arc<Meter>,
 }
 
 /// A request that has begun.
 pub(super) struct Begun {
     around: Rc<Around>,
     trace: TraceId,
-    /// When; `None` when nobody will ask.
-    at: Option<Instant>,
+    at: Instant,
+    logged: bool,
 }
 
 impl Around {
     /// For paths that begin with `base_path`.
-    pub(super) fn new(log: Logger, base_path: &str) -> Self {
-        Self { log, silent_path: format!("{base_path}/healthz") }
+    pub(super) fn new(log: Logger, base_path: &str, meter: Arc<Meter>) -> Self {
+        Self { log, silent_path: format!("{base_path}/healthz"), meter }
     }
 
     /// Gives a request its trace.
@@ -41,19 +44,21 @@ impl Around {
         let trace = trace_of(request.headers());
         request.extensions_mut().insert(trace.clone());
         let logged = self.log.is_enabled(Level::Info) && request.path() != self.silent_path;
-        Begun { at: logged.then(Instant::now), around: self, trace }
+        Begun { at: Instant::now(), logged, around: self, trace }
     }
 }
 
 impl Begun {
-    /// Writes the body of a problem, names the trace, and writes the log line.
+    /// Writes the body of a problem, names the trace, counts the request and writes its log line.
     pub(super) fn end(self, answer: ServiceResponse) -> ServiceResponse {
         let mut answer = self.with_problem(answer);
         if let Ok(trace) = HeaderValue::from_str(self.trace.as_str()) {
             answer.headers_mut().insert(X_TRACE_ID, trace);
         }
-        if let Some(at) = self.at {
-            self.write_line(&answer, at.elapsed());
+        let took = self.at.elapsed();
+        self.measure(&answer, took);
+        if self.logged {
+            self.write_line(&answer, took);
         }
         answer
     }
@@ -75,6 +80,13 @@ impl Begun {
         error!(self.around.log, "request_failed";
             "trace_id" => self.trace.as_str(), "error" => %cause);
         Problem::new(Code::Internal, "something failed inside; the log has more under this trace")
+    }
+
+    fn measure(&self, answer: &ServiceResponse, took: Duration) {
+        let request = answer.request();
+        let route = request.app_data::<Arc<RouteMeter>>().map(|route| &**route);
+        let route = route.unwrap_or_else(|| self.around.meter.nowhere());
+        route.add(request.method(), answer.status(), took);
     }
 
     fn write_line(&self, answer: &ServiceResponse, took: Duration) {

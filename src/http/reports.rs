@@ -1,17 +1,21 @@
 //! What the pool measures of itself.
 
+use actix_web::HttpRequest;
+use actix_web::web::Data;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::Call;
+use super::meter::Meter;
+use super::prometheus;
 use crate::actors::measure::{AgentIsolation, IsolationReport, Measured};
 use crate::domain::{AgentId, ContextIds};
 
 /// `GET /metrics`.
-pub(super) async fn metrics(call: Call) -> Answer {
+pub(super) async fn metrics(call: Call, request: HttpRequest, meter: Data<Meter>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.pool().metrics().await?)
+    prometheus::answer(&request, call.pool().metrics().await?, &meter)
 }
 
 /// `GET /isolation-report`.

@@ -4,12 +4,15 @@ use actix_web::guard::{self, Guard};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
+use super::meter::Meter;
 use super::problem::{Code, Problem};
 use super::{agents, complete, external, health, openapi, pool, reports, retry, tasks};
 
 /// Adds every route behind `base`.
-pub(super) fn configure(app: &mut ServiceConfig, base: &str) {
-    let at = |path: &str, allow: &'static str| resource(format!("{base}{path}"), allow);
+pub(super) fn configure(app: &mut ServiceConfig, base: &str, meter: &Meter) {
+    let at = |path: &'static str, allow: &'static str| {
+        resource(format!("{base}{path}"), allow).app_data(meter.route(path))
+    };
     app.service(
         at("/tasks", "GET, HEAD, POST")
             .route(web::post().to(tasks::submit))

@@ -15,6 +15,7 @@ use slog::Logger;
 use super::around::Around;
 use super::call::{Bounds, Room};
 use super::mcp;
+use super::meter::Meter;
 use super::openapi::Document;
 use super::routes::{self, unknown_path};
 use crate::actors::handle::PoolHandle;
@@ -60,14 +61,16 @@ pub fn server(
     let bounds = Arc::new(Bounds::new(settings.max_in_flight));
     let settings = Arc::new(settings);
     let document = Data::new(Document::default());
+    let meter = Arc::new(Meter::new());
     let server = HttpServer::new(move || {
         let room = Room::new(handle.clone(), Arc::clone(&settings), Arc::clone(&bounds));
         let base = settings.base_path.clone();
-        let around = Rc::new(Around::new(log.clone(), &base));
+        let around = Rc::new(Around::new(log.clone(), &base, Arc::clone(&meter)));
         App::new()
             .app_data(Rc::new(room))
             .app_data(document.clone())
-            .configure(|app| routes::configure(app, &base))
+            .app_data(Data::from(Arc::clone(&meter)))
+            .configure(|app| routes::configure(app, &base, &meter))
             .service(mcp::scope(handle.clone(), Arc::clone(&settings)))
             .default_service(unknown_path())
             .wrap_fn(move |request, next| {

@@ -19,6 +19,7 @@ mod mcp_protocol;
 mod mcp_schemas;
 mod openapi;
 mod pool;
+mod prometheus;
 mod reports;
 mod retry;
 mod shutdown;
