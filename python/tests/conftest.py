@@ -1,12 +1,14 @@
-"""Workers for the tests; every one of them is gone when its test is."""
+"""Workers and daemons for the tests; every one of them is gone when its test is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from daemon_sim import SCRIPTED, WorkerProcess
+from real_daemon import EMPTY, RealDaemon
 
 SCRIPTED_AGENT: dict[str, Any] = {
     "imports": ["mischief"],
@@ -39,3 +41,25 @@ def scripted() -> Iterator[WorkerProcess]:
     yield worker
     assert worker.shutdown() == 0, worker.stderr[-10:]
     worker.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[RealDaemon]:
+    """The real daemon, with no agents."""
+    daemon = RealDaemon(tmp_path / "daemon")
+    yield daemon.start()
+    daemon.close()
+
+
+@pytest.fixture
+def daemon_with(tmp_path: Path) -> Iterator[Callable[..., RealDaemon]]:
+    """Start the real daemon with more configuration."""
+    started: list[RealDaemon] = []
+
+    def start_one(config: str = "", **kwargs: str) -> RealDaemon:
+        started.append(RealDaemon(tmp_path / f"daemon-{len(started)}", EMPTY + config, **kwargs))
+        return started[-1].start()
+
+    yield start_one
+    for daemon in started:
+        daemon.close()

@@ -97,7 +97,7 @@ def tools() -> list[Any]:
     import mischief
     from smolagents import Tool
 
-    from daedalus.tools import text_tools
+    from daedalus.text_tools import text_tools
 
     class Slow(Tool):
         name, description, output_type = "slow", "Waits.", "integer"

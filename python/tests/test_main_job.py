@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from answers import checks
 from fake_openai import COMPLETION_TOKENS, PROMPT_TOKENS, FakeOpenAI, conversation
+from real_daemon import program
 
 from daedalus.examples import texts_folder
 
@@ -23,11 +24,8 @@ AGENTS = 4
 
 @pytest.fixture(scope="module")
 def daemon() -> Path:
-    """The daemon's program; there is no test of the whole without it, so its absence is a failure."""
-    path = os.environ.get("DAEDALUS_BIN", "")
-    if not Path(path).is_file():
-        pytest.fail(f"DAEDALUS_BIN must be the path of the daedalus program; it is {path!r}")
-    return Path(path).resolve()
+    """The daemon's program."""
+    return program()
 
 
 def run_job(daemon: Path, state_dir: Path, **env: str) -> tuple[str, list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daedalus import text
-from daedalus.tools import MAX_FILE_BYTES, text_tools
+from daedalus.text_tools import MAX_FILE_BYTES, text_tools
 
 TOOLS = {tool.name: tool for tool in text_tools()}
 

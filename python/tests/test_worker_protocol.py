@@ -91,7 +91,7 @@ def test_an_init_that_cannot_be_is_fatal(start, change):
         ({"kind": "wise"}, "agent.kind must be one of code, tool_calling, found 'wise'"),
         ({"model": {"provider": "oracle"}}, "must be one of auto, offline, openai, factory"),
         ({"model": {"provider": "factory", "factory": "no_such_module:model"}}, "no_such_module:model"),
-        ({"tools": "daedalus.tools:nothing"}, "daedalus.tools:nothing"),
+        ({"tools": "daedalus.text_tools:nothing"}, "daedalus.text_tools:nothing"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_said_and_ends_it(start, agent, sentence):

@@ -50,7 +50,7 @@ def _with_state(options: argparse.Namespace, state_dir: Path, console: Console) 
         signals.arm()
         say(f"daemon started, pid {daemon.process.pid}; its log is {daemon.log}")
         client = daemon.wait_ready(READY_S)
-        say(f"daemon serves at {client.base_url}")
+        say(f"daemon serves at {client.url}")
         say(f"{daemon.wait_agents(client, READY_S)} agents are ready")
         code = _run_batch(client, state_dir, console)
         if not options.exit:
@@ -72,7 +72,7 @@ def _with_state(options: argparse.Namespace, state_dir: Path, console: Console) 
 
 def _run_batch(client: Client, state_dir: Path, console: Console) -> int:
     batch = jobs(texts_folder())
-    tasks = [Submitted(job, client.submit(job.task_type, {"prompt": job.prompt})["task_id"]) for job in batch]
+    tasks = [Submitted(job, client.submit({"prompt": job.prompt}, task_type=job.task_type)["task_id"]) for job in batch]
     console.print(f"{len(tasks)} tasks submitted", highlight=False)
     follow(client, tasks, console, BATCH_S)
     report.show(tasks, console)
@@ -84,8 +84,8 @@ def _run_batch(client: Client, state_dir: Path, console: Console) -> int:
 def _serve_on(daemon: Daemon, client: Client, say: Callable[[str], None]) -> None:
     example = """{"task_type":"ingest","payload":{"prompt":"How many words are in 'FILE.txt'?"}}"""
     body = example.replace("'FILE.txt'", str(texts_folder() / "tram_report.txt"))
-    say(f"the daemon goes on serving at {client.base_url}; Ctrl-C stops it. Try:")
-    say(f"  curl -s {client.base_url}/tasks -H 'Content-Type: application/json' -d '{body}'")
+    say(f"the daemon goes on serving at {client.url}; Ctrl-C stops it. Try:")
+    say(f"  curl -s {client.url}/tasks -H 'Content-Type: application/json' -d '{body}'")
     code = daemon.process.wait()
     raise DaemonError(f"the daemon ended by itself with exit code {code}; the end of its log:\n{daemon.last_lines()}")
 

@@ -48,7 +48,7 @@ def follow(client: Client, tasks: list[Submitted], console: Console, deadline_s:
         shown = bar.add_task("starting", total=len(tasks))
         while True:
             for task in (task for task in tasks if not task.ended):
-                task.state = client.task(task.task_id)
+                task.state = dict(client.task(task.task_id))
                 if task.ended and not console.is_terminal:
                     console.print(f"{task.job.name}: {task.status}", highlight=False)
             counts = Counter(task.status for task in tasks)

@@ -11,7 +11,7 @@ PROVIDERS = ("auto", "offline", "openai", "factory")
 DEFAULT_MAX_STEPS = 8
 DEFAULT_MODEL_ID = "gpt-4o-mini"
 DEFAULT_TIMEOUT_S = 60.0
-DEFAULT_TOOLS = "daedalus.tools:text_tools"
+DEFAULT_TOOLS = "daedalus.text_tools:text_tools"
 
 
 class ConfigError(Exception):
