@@ -103,8 +103,8 @@ class FakeServer:
                 seen = _read(stream)
                 self.seen.append(seen)
                 (self.acts.pop(0) if self.acts else self.last)(connection, seen)
-            except OSError:
-                return
+            except (OSError, ValueError):
+                return  # The client left, perhaps before it had said anything.
 
 
 def _read(stream: Any) -> Seen:

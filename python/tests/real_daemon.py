@@ -26,7 +26,7 @@ def until(what: str, look: Callable[[], T | None], deadline_s: float = DEADLINE_
     end = time.monotonic() + deadline_s
     while True:
         seen = look()
-        if seen is not None and seen is not False:
+        if seen:
             return seen
         assert time.monotonic() < end, f"waited in vain: {what}"
         time.sleep(0.02)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ValidationFailed,
     )
     from daedalus.errors import TaskError
+    from daedalus.external import Cancelled, Context, Worker
 
 __version__ = "0.1.0"
 
@@ -34,8 +35,10 @@ __all__ = [
     "AlreadyFinished",
     "ApiError",
     "AsyncClient",
+    "Cancelled",
     "Client",
     "Conflict",
+    "Context",
     "DaedalusError",
     "PoolFull",
     "QueueFull",
@@ -45,9 +48,11 @@ __all__ = [
     "Timeout",
     "Unreachable",
     "ValidationFailed",
+    "Worker",
 ]
 
-_ELSEWHERE = {"TaskError": "daedalus.errors"}
+_ELSEWHERE = {"Cancelled": "daedalus.external", "Context": "daedalus.external", "Worker": "daedalus.external"}
+_ELSEWHERE["TaskError"] = "daedalus.errors"
 
 
 def __getattr__(name: str) -> Any:

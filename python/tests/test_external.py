@@ -1,0 +1,447 @@
+"""The worker loop against the real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_server import FakeServer, answer, problem
+from real_daemon import until
+
+from daedalus import AgentNotFound, Client, Context, TaskError, ValidationFailed, Worker
+
+HERE = Path(__file__).resolve().parent
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[threading.Thread]:
+    """A worker at work in a thread."""
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        worker.stop()
+        thread.join(30)
+        assert not thread.is_alive(), "the worker did not end"
+
+
+@pytest.fixture
+def program(daemon) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start workers as processes of their own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: str, **env: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / "external_program.py"), daemon.url, *args]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, text=True, env={**os.environ, **env}, **pipes))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+def ended(daemon: Any, payload: dict[str, Any], **more: Any) -> Any:
+    """Submit a task and wait for its end."""
+    return daemon.client.wait(daemon.client.submit(payload, **more)["task_id"], timeout_s=30)
+
+
+def test_a_function_is_an_agent_for_its_types(daemon):
+    worker = Worker(daemon.url)
+    contexts: list[Context] = []
+
+    @worker.task("research")
+    def research(payload: dict[str, Any], context: Context) -> Any:
+        contexts.append(context)
+        return {"answer": payload["question"].upper()}
+
+    @worker.task("ingest", "general")
+    async def ingest(payload: dict[str, Any], context: Context) -> Any:
+        await asyncio.sleep(0.01)
+        return [context.task_type, payload]
+
+    with running(worker):
+        task = ended(daemon, {"question": "why"}, task_type="research")
+        assert (task["status"], task["result"]) == ("completed", {"answer": "WHY"})
+        assert ended(daemon, {"n": 1}, task_type="ingest")["result"] == ["ingest", {"n": 1}]
+        (agent,) = daemon.client.agents()
+        assert (agent["agent"]["kind"], agent["agent"]["lease_s"]) == ("external", 30.0)
+        assert sorted(agent["agent"]["task_types"]) == ["general", "ingest", "research"]
+        (context,) = contexts
+        assert (context.task_id, context.attempt, context.trace_id) == (task["task_id"], 1, task["trace_id"])
+        assert (context.agent_id, context.previous_failure) == (agent["agent"]["agent_id"], None)
+    assert daemon.client.agents() == [], "it took its agent with it"
+
+
+def test_what_a_function_raises_is_the_tasks_error(daemon):
+    worker = Worker(daemon.url)
+    tries: list[str | None] = []
+
+    @worker.task("general")
+    def fail(payload: dict[str, Any], context: Context) -> Any:
+        if payload["how"] == "task":
+            raise TaskError("no such page", code="not_there")
+        if payload["how"] == "again":
+            tries.append(context.previous_failure)
+            if len(tries) < 3:
+                raise TaskError("the index is rebuilt", code="busy", retryable=True)
+            return len(tries)
+        if payload["how"] == "exit":
+            sys.exit(3)
+        if payload["how"] == "long":
+            raise ValueError("ä" * 9000)
+        if payload["how"] == "large":
+            return "x" * (2 << 20)
+        return {"key": {1, 2}} if payload["how"] == "set" else {1: "a key that is no text"}
+
+    with running(worker):
+
+        def error_of(how: str) -> Any:
+            task = ended(daemon, {"how": how})
+            assert (task["status"], task["attempt_count"]) == ("failed", 1)
+            return task["error"]
+
+        assert error_of("task") == {"code": "not_there", "message": "no such page", "retryable": False}
+        assert error_of("exit") == {"code": "SystemExit", "message": "3", "retryable": False}
+        long = error_of("long")
+        assert long["code"] == "ValueError" and 900 < len(long["message"]) < 4096
+        assert error_of("set")["code"] == "result_not_json"
+        assert error_of("keys")["code"] == "result_not_json"
+        assert error_of("large")["code"] == "result_too_large"
+        task = ended(daemon, {"how": "again"})
+        assert (task["result"], task["attempt_count"], task["failures"]) == (3, 3, 2)
+        assert tries == [None, "busy: the index is rebuilt", "busy: the index is rebuilt"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_cancel_reaches_the_function_and_frees_the_agent(daemon, is_async):
+    worker = Worker(daemon.url)
+    began, told = threading.Event(), threading.Event()
+
+    def plain(payload: dict[str, Any], context: Context) -> Any:
+        began.set()
+        if "seconds" in payload:
+            context.cancelled.wait(payload["seconds"])
+            told.set()
+            context.raise_if_cancelled()
+        return "done"
+
+    async def cancellable(payload: dict[str, Any], context: Context) -> Any:
+        began.set()
+        try:
+            await asyncio.sleep(payload.get("seconds", 0))
+        except asyncio.CancelledError:
+            told.set()
+            raise
+        return "done"
+
+    worker.task("general")(cancellable if is_async else plain)
+    with running(worker):
+        task_id = daemon.client.submit({"seconds": 60})["task_id"]
+        assert began.wait(20)
+        daemon.client.cancel(task_id)
+        assert told.wait(10)
+        task = ended(daemon, {})
+        assert task["result"] == "done"
+        attempt = daemon.client.task(task_id)["attempts"][0]
+        assert (attempt["outcome"], attempt["overlap_possible"]) == ("cancelled", False)
+
+
+def test_a_time_out_is_one_and_not_the_functions_error(daemon):
+    worker = Worker(daemon.url)
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        if context.attempt == 1:
+            context.cancelled.wait(60)
+            context.raise_if_cancelled()
+        return context.previous_failure
+
+    with running(worker):
+        task = ended(daemon, {}, timeout_s=0.5)
+        assert [attempt["outcome"] for attempt in task["attempts"]] == ["timed_out", "completed"]
+
+
+def test_work_that_was_taken_away_is_dropped_and_the_worker_goes_on(daemon):
+    worker = Worker(daemon.url)
+    began, go = threading.Event(), threading.Event()
+    results: list[bool] = []
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        if payload.get("slow") and context.attempt == 1:
+            began.set()
+            assert go.wait(60)
+            results.append(context.cancelled.wait(20))
+        return context.attempt
+
+    with running(worker):
+        task_id = daemon.client.submit({"slow": True})["task_id"]
+        assert began.wait(20)
+        (agent,) = daemon.client.agents()
+        agent_id = agent["agent"]["agent_id"]
+        daemon.client.fail(agent_id, "an operator said so")
+        go.set()
+        until("the function was told", lambda: bool(results))
+        assert results == [True]
+        assert daemon.client.task(task_id)["status"] == "pending"
+        daemon.client.recover(agent_id)
+        task = daemon.client.wait(task_id, timeout_s=30)
+        assert (task["result"], task["attempts"][0]["failure"]["cause"]) == (2, "failed_by_client")
+
+
+def test_an_agent_that_was_removed_is_made_anew(daemon):
+    worker = Worker(daemon.url)
+    worker.task("general")(lambda payload, context: "done")
+    with running(worker):
+        (agent,) = until("the agent is there", daemon.client.agents)
+        daemon.client.remove(agent["agent"]["agent_id"])
+        assert ended(daemon, {})["result"] == "done"
+
+
+def test_a_worker_joins_an_agent_that_is_there(daemon):
+    agent_id = daemon.external(lease_s=1.0, task_types=["general", "ingest"])
+    worker = Worker(daemon.url, agent_id=agent_id)
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        time.sleep(payload["seconds"])
+        return context.agent_id
+
+    with running(worker):
+        task = ended(daemon, {"seconds": 2.5})
+        assert (task["result"], task["attempt_count"]) == (agent_id, 1), "it kept the agent's lease"
+        error = ended(daemon, {}, task_type="ingest")["error"]
+        assert "no function for ingest, only for general" in error["message"]
+    assert daemon.client.agent(agent_id)["agent"]["status"] in ("idle", "degraded"), "not its own: it stays"
+
+
+def test_what_waiting_cannot_heal_is_raised(daemon):
+    nobody = Worker(daemon.url, agent_id="00000000-0000-4000-8000-000000000000")
+    nobody.task("general")(lambda payload, context: None)
+    with pytest.raises(AgentNotFound):
+        nobody.run()
+    odd = Worker(daemon.url)
+    odd.task("cooking")(lambda payload, context: None)
+    with pytest.raises(ValidationFailed, match="cooking"):
+        odd.run()
+
+
+def test_a_worker_without_functions_or_with_two_for_a_type_is_refused():
+    worker = Worker("http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="nothing to run"):
+        worker.run()
+    worker.task("general")(lambda payload, context: None)
+    with pytest.raises(ValueError, match="'general' already"):
+        worker.task("general")
+    with pytest.raises(TypeError, match="name the types"):
+        worker.task(lambda payload, context: None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="lease_s"):
+        Worker("http://127.0.0.1:1", lease_s=0.5)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_restart_of_the_daemon_in_the_middle_of_a_task_costs_nothing(daemon, clean):
+    worker = Worker(daemon.url)
+    began, go = threading.Event(), threading.Event()
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        began.set()
+        assert go.wait(60)
+        return context.attempt
+
+    with running(worker):
+        task_id = daemon.client.submit({})["task_id"]
+        assert began.wait(20)
+        daemon.stop() if clean else daemon.kill()
+        go.set()  # It is done while there is no daemon.
+        time.sleep(0.5)
+        daemon.start()
+        task = daemon.client.wait(task_id, timeout_s=30)
+        assert (task["status"], task["result"], task["attempt_count"]) == ("completed", 1, 1)
+        assert ended(daemon, {})["attempt_count"] == 1, "and it goes on with the same agent"
+        assert len(daemon.client.agents()) == 1
+
+
+def test_a_worker_may_start_before_the_daemon(daemon):
+    daemon.stop()
+    worker = Worker(daemon.url)
+    worker.task("general")(lambda payload, context: "done")
+    with running(worker):
+        time.sleep(0.3)
+        daemon.start()
+        assert ended(daemon, {})["result"] == "done"
+
+
+def test_a_killed_workers_task_moves_to_another(daemon, program, tmp_path):
+    first = program()
+    note = tmp_path / "note"
+    task_id = daemon.client.submit({"note": str(note), "seconds": 3.0})["task_id"]
+    until("it has begun", lambda: note.exists() and note.read_text())
+    first.kill()
+    second = program()
+    task = daemon.client.wait(task_id, timeout_s=60)
+    assert (task["status"], task["result"]) == ("completed", {"pid": second.pid, "attempt": 2})
+    assert task["attempts"][0]["failure"]["cause"] == "lease_lost"
+
+
+def test_a_frozen_worker_loses_its_task_drops_it_and_goes_on(daemon, program, tmp_path):
+    first = program()
+    note = tmp_path / "note"
+    task_id = daemon.client.submit({"note": str(note), "seconds": 1.0})["task_id"]
+    until("it has begun", lambda: note.exists() and note.read_text())
+    first.send_signal(signal.SIGSTOP)
+    second = program()
+    task = daemon.client.wait(task_id, timeout_s=60)
+    assert task["result"] == {"pid": second.pid, "attempt": 2}
+    first.send_signal(signal.SIGCONT)
+    second.send_signal(signal.SIGTERM)
+    second.wait(30)
+    assert ended(daemon, {})["result"] == {"pid": first.pid, "attempt": 1}
+
+
+def test_two_workers_share_the_load(daemon, program):
+    workers = {program().pid for _ in range(2)}
+    until("both are there", lambda: len(daemon.client.agents()) == 2)
+    ids = [daemon.client.submit({"seconds": 0.3})["task_id"] for _ in range(6)]
+    tasks = [daemon.client.wait(task_id, timeout_s=60) for task_id in ids]
+    assert {task["result"]["pid"] for task in tasks} == workers
+    assert all(task["attempt_count"] == 1 for task in tasks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_an_idle_worker_at_once(daemon, program, number):
+    worker = program()
+    until("it polls", lambda: [a for a in daemon.client.agents() if a["agent"]["status"] == "idle"])
+    begun = time.monotonic()
+    worker.send_signal(number)
+    printed, log = worker.communicate(timeout=30)
+    assert (worker.returncode, printed) == (0, "ended\n"), log
+    assert time.monotonic() - begun < 5
+    assert daemon.client.agents() == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_done"),
+    [({"seconds": 0.7}, True), ({"seconds": 60}, False), ({"seconds": 60, "polite": True}, False)],
+)
+def test_a_signal_lets_the_function_end_in_time_or_gives_its_task_back(daemon, program, tmp_path, payload, is_done):
+    worker = program()
+    note = tmp_path / "note"
+    task_id = daemon.client.submit({**payload, "note": str(note)})["task_id"]
+    until("it has begun", lambda: note.exists() and note.read_text())
+    worker.send_signal(signal.SIGTERM)
+    printed, log = worker.communicate(timeout=30)
+    assert (worker.returncode, printed) == (0, "ended\n"), log
+    task = daemon.client.task(task_id)
+    if is_done:
+        assert (task["status"], task["result"]["attempt"]) == ("completed", 1)
+    else:
+        assert (task["status"], task["failures"]) == ("pending", 0), "nobody failed"
+        assert task["attempts"][0]["outcome"] == "interrupted"
+    assert daemon.client.agents() == []
+
+
+def test_a_second_signal_waits_for_nobody(daemon, program, tmp_path):
+    worker = program(LEASE_S="30")
+    note = tmp_path / "note"
+    daemon.client.submit({"seconds": 60, "polite": True, "note": str(note)})
+    until("it has begun", lambda: note.exists() and note.read_text())
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGINT)
+    worker.communicate(timeout=10)
+    assert worker.returncode == 0
+
+
+def test_a_worker_with_an_agent_that_is_not_its_own_gives_the_task_back(daemon, program, tmp_path):
+    agent_id = daemon.external(lease_s=20.0)
+    worker = program(agent_id)
+    note = tmp_path / "note"
+    task_id = daemon.client.submit({"seconds": 60, "note": str(note)})["task_id"]
+    until("it has begun", lambda: note.exists() and note.read_text())
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=30)
+    task = daemon.client.task(task_id)
+    assert task["attempts"][0]["failure"]["cause"] == "worker_stopped"
+    assert task["status"] != "failed"
+
+
+def test_a_stop_is_obeyed_though_the_daemon_is_gone(daemon):
+    worker = Worker(daemon.url, stop_grace_s=0.5)
+    began = threading.Event()
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        began.set()
+        time.sleep(0.2)
+
+    with running(worker) as thread:
+        daemon.client.submit({})
+        assert began.wait(20)
+        daemon.kill()
+        begun = time.monotonic()
+        worker.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert time.monotonic() - begun < 15
+
+
+WORK = {
+    "task_id": "t",
+    "attempt": 1,
+    "incarnation": 1,
+    "task_type": "general",
+    "payload": {},
+    "trace_id": "x",
+    "timeout_s": 60.0,
+    "previous_failure": None,
+}
+
+
+def test_an_answer_is_repeated_until_the_daemon_took_or_refused_it():
+    with FakeServer() as server:
+        server.acts = [
+            answer(200, {"agent_id": "a", "incarnation": 1}),
+            answer(200, WORK),
+            problem(503, "unavailable", "0"),
+            problem(504, "no_answer"),
+            problem(409, "stale_attempt", newest_attempt=2),
+            answer(200, WORK | {"task_id": "u"}),
+            answer(200, {"task_id": "u", "status": "completed"}),
+        ]
+        server.last = answer(204)
+        worker = Worker(server.url)
+        worker.task("general")(lambda payload, context: "r")
+        with running(worker):
+            until("it has asked again", lambda: [s for s in server.seen if s.path.startswith("/tasks/u/")])
+        told = [seen.path for seen in server.seen if seen.path.startswith("/tasks/")]
+        assert told == ["/tasks/t/complete?attempt=1"] * 3 + ["/tasks/u/complete?attempt=1"]
+        assert server.seen[-1].method == "DELETE"
+
+
+def test_a_worker_runs_in_an_event_loop_of_the_callers(daemon):
+    worker = Worker(daemon.url)
+    worker.task("general")(lambda payload, context: "done")
+
+    async def story() -> Any:
+        serving = asyncio.create_task(worker.serve())
+        task = await asyncio.to_thread(ended, daemon, {})
+        worker.stop()
+        await serving
+        return task["result"]
+
+    assert asyncio.run(story()) == "done"
+    assert isinstance(daemon.client, Client) and daemon.client.agents() == []
