@@ -16,7 +16,7 @@ log = logging.getLogger("daedalus.external")
 BEAT_MOST_S = 2.0
 BEATS_PER_LEASE = 3
 #: How long a heartbeat may take.
-PULSE_S = 2.0
+PULSE_MOST_S = 2.0
 #: Between tries while the daemon cannot be reached or has no room.
 PAUSE_S = 1.0
 #: How long leaving may take.
@@ -40,7 +40,8 @@ class Agent:
         # Short tries: this loop has its own patience, and says what it waits for.
         self._client = AsyncClient(url, timeout_s=10.0, deadline_s=10.0)
         # A beat that is late is worth less than the next one.
-        self._pulse = AsyncClient(url, timeout_s=PULSE_S, deadline_s=PULSE_S)
+        pulse_s = min(PULSE_MOST_S, lease_s)
+        self._pulse = AsyncClient(url, timeout_s=pulse_s, deadline_s=pulse_s)
         self._leaving = AsyncClient(url, timeout_s=LEAVE_S, deadline_s=LEAVE_S)
 
     async def next_work(self, wait_s: float) -> Assignment:

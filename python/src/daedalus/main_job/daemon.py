@@ -14,6 +14,8 @@ from daedalus.client import Client
 LOG_NAME = "daemon.log"
 LAST_LINES = 15
 POLL_S = 0.05
+#: The daemon is on this machine: when it says nothing for so long, it is not coming back.
+NO_ANSWER_S = 15.0
 
 
 class DaemonError(Exception):
@@ -47,7 +49,7 @@ class Daemon:
         while True:
             address = self._address()
             if address is not None:
-                client = Client(f"http://{address}")
+                client = Client(f"http://{address}", deadline_s=NO_ANSWER_S)
                 if client.ready():
                     return client
             code = self.process.poll()
