@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import pickle
 import socket
@@ -312,6 +313,16 @@ def test_a_cancelled_call_closes_its_connection_and_blocks_nobody(server):
     begun = time.monotonic()
     asyncio.run(story())
     assert time.monotonic() - begun < 5
+
+
+def test_both_clients_have_the_same_calls():
+    def calls(client: type) -> dict[str, str]:
+        public = {name: value for name, value in vars(client).items() if not name.startswith("_")}
+        shown = {name: str(inspect.signature(value)) for name, value in public.items() if callable(value)}
+        return {name: text.replace("AsyncIterator", "Iterator") for name, text in shown.items()}
+
+    assert calls(Client) == calls(AsyncClient)
+    assert len(calls(Client)) == 21
 
 
 def test_errors_can_be_sent_between_processes():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_server import FakeServer, answer, problem
+from fake_server import FakeServer, answer, problem, silent
 from real_daemon import until
 
 from daedalus import AgentNotFound, Client, Context, TaskError, ValidationFailed, Worker
@@ -430,6 +430,42 @@ def test_an_answer_is_repeated_until_the_daemon_took_or_refused_it():
         told = [seen.path for seen in server.seen if seen.path.startswith("/tasks/")]
         assert told == ["/tasks/t/complete?attempt=1"] * 3 + ["/tasks/u/complete?attempt=1"]
         assert server.seen[-1].method == "DELETE"
+
+
+def test_a_task_that_comes_while_the_worker_leaves_is_given_back():
+    beat = {"status": "executing", "incarnation": 1, "task_id": "t", "attempt": 3, "cancel_requested": False}
+    with FakeServer() as server:
+        server.acts = [answer(200, {"agent": {"lease_s": 5.0}}), silent, answer(200, beat), answer(200, {})]
+        worker = Worker(server.url, agent_id="a")
+        worker.task("general")(lambda payload, context: "r")
+        with running(worker):
+            until("it polls", lambda: len(server.seen) == 2)
+        told = server.seen[3]
+        assert told.path == "/tasks/t/complete?success=false&attempt=3"
+        assert (told.body["error"]["code"], told.body["error"]["retryable"]) == ("worker_stopped", True)
+        assert len(server.seen) == 4, "an agent that is not its own is not removed"
+
+
+def test_a_daemon_that_stands_still_longer_than_the_lease_costs_nothing(daemon_with):
+    # It notices that it stood still when that took longer than a heartbeat.
+    daemon = daemon_with("[worker]\nheartbeat_s = 0.5\n")
+    worker = Worker(daemon.url, lease_s=1.0)
+    began = threading.Event()
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        began.set()
+        time.sleep(payload["seconds"])
+        return context.attempt
+
+    with running(worker):
+        task_id = daemon.client.submit({"seconds": 4.0})["task_id"]
+        assert began.wait(20)
+        daemon.signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        daemon.signal(signal.SIGCONT)
+        task = daemon.client.wait(task_id, timeout_s=30)
+        assert (task["result"], task["failures"]) == (1, 0)
 
 
 def test_a_worker_runs_in_an_event_loop_of_the_callers(daemon):
