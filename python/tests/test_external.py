@@ -379,7 +379,8 @@ def test_a_worker_with_an_agent_that_is_not_its_own_gives_the_task_back(daemon, 
     assert task["status"] != "failed"
 
 
-def test_a_stop_is_obeyed_though_the_daemon_is_gone(daemon):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_stop_is_obeyed_though_the_daemon_is_gone_or_stands_still(daemon, number):
     worker = Worker(daemon.url, stop_grace_s=0.5)
     began = threading.Event()
 
@@ -391,12 +392,43 @@ def test_a_stop_is_obeyed_though_the_daemon_is_gone(daemon):
     with running(worker) as thread:
         daemon.client.submit({})
         assert began.wait(20)
-        daemon.kill()
+        daemon.signal(number)
         begun = time.monotonic()
         worker.stop()
         thread.join(30)
         assert not thread.is_alive()
         assert time.monotonic() - begun < 15
+
+
+def test_serving_can_be_cancelled_and_the_task_goes_back(daemon):
+    worker = Worker(daemon.url)
+    began, told = threading.Event(), threading.Event()
+
+    @worker.task("general")
+    def slow(payload: dict[str, Any], context: Context) -> Any:
+        began.set()
+        if context.cancelled.wait(60):
+            told.set()
+
+    async def story(payload: dict[str, Any] | None) -> None:
+        serving = asyncio.create_task(worker.serve())
+        if payload is None:
+            await asyncio.to_thread(until, "the agent is there", daemon.client.agents)
+        else:
+            await asyncio.to_thread(daemon.client.submit, payload)
+            assert await asyncio.to_thread(began.wait, 20)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not others
+
+    asyncio.run(story(None))
+    asyncio.run(story({}))
+    assert told.wait(10)
+    (task,) = daemon.client.tasks()
+    assert (task["status"], task["failures"]) == ("pending", 0)
+    assert daemon.client.agents() == []
 
 
 WORK = {

@@ -110,10 +110,11 @@ class Agent:
         if self.id is None or not self.is_own:
             return
         try:
-            await self._leaving.remove(self.id)
+            async with asyncio.timeout(LEAVE_S):
+                await self._leaving.remove(self.id)
         except AgentNotFound:
             return
-        except DaedalusError as error:
+        except (DaedalusError, TimeoutError) as error:
             log.warning("the agent %s was not removed: %s", self.id, error)
 
     async def _join(self) -> str:

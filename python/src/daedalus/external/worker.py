@@ -121,15 +121,17 @@ class Worker:
     async def _next(self, agent: Agent) -> Assignment | None:
         """The next task, or none when the worker ends."""
         waiting = asyncio.ensure_future(agent.next_work(POLL_S))
-        await _first(waiting, self._stopping)
-        if waiting.done():
-            work = waiting.result()
-            if not self._stopping.is_set():
-                return work
-            await self._give_back(agent, work["task_id"], work["attempt"])
-            return None
-        waiting.cancel()
-        await asyncio.wait([waiting])
+        try:
+            await _first(waiting, self._stopping)
+            if waiting.done():
+                work = waiting.result()
+                if not self._stopping.is_set():
+                    return work
+                await self._give_back(agent, work["task_id"], work["attempt"])
+                return None
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
         # The answer to the call that was cut off may have been a task.
         held = None if agent.is_own else await agent.held()
         if held is not None and held["task_id"] is not None and held["attempt"] is not None:
@@ -158,6 +160,8 @@ class Worker:
             else:
                 await self._answer(agent, work, report(outcome))
         finally:
+            if not ended.done():  # The worker ends, and the function is still at work.
+                context._cancel()
             pulse.cancel()
             await asyncio.wait([pulse])
 
