@@ -17,6 +17,7 @@ use utoipa::openapi::{
     Ref, RefOr, Required, Response, ResponseBuilder, Schema,
 };
 
+use super::members;
 use super::operations::{Operation, Part, Reach, Shows, operations};
 use super::words;
 use crate::domain::{AgentKind, TraceId};
@@ -180,6 +181,7 @@ impl Parts {
         self.schemas.insert("Problem".to_owned(), problem().into());
         for (name, schema) in &mut self.schemas {
             say_what_is_there(name, schema);
+            members::describe(name, schema);
         }
         if let Some(RefOr::T(Schema::Object(pool))) = self.schemas.get_mut("WantedPool")
             && let Some(RefOr::T(Schema::Object(size))) = pool.properties.get_mut("size")

@@ -1,10 +1,12 @@
 //! The API described for programs (OpenAPI 3.1), and as a page for people.
 //!
 //! What a body or an answer holds is derived from the types that the handlers read and show;
-//! `words` has the single values with the limits that the code goes by, `operations` what each
-//! request is and how it may be refused, and `build` makes one document of it.
+//! `words` has the single values with the limits that the code goes by, `members` what the members of
+//! answers are, `operations` what each request is and how it may be refused, and `build` makes one
+//! document of it.
 
 mod build;
+mod members;
 mod operations;
 mod page;
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{build, in_words_of_the_api};
+use super::{build, in_words_of_the_api, members};
 use crate::domain::{AgentKind, IdempotencyKey, Priority, TaskStatus, TaskType};
 use crate::http::agents::LEASE_S;
 use crate::http::complete::{MAX_CODE_CHARS, MAX_MESSAGE_CHARS};
@@ -173,6 +173,17 @@ fn the_configuration_says_where_the_paths_stand_and_which_agents_have_leases() {
     let external = kind(AgentKind::External { lease_us: None });
     assert_eq!(external["properties"]["kind"]["enum"], json!(["external", null]));
     assert_eq!(external["required"], Value::Null);
+}
+
+#[test]
+fn members_are_described_where_they_are() {
+    let document = document();
+    for (schema, member, says) in members::SAYS {
+        let schema = &document["components"]["schemas"][schema];
+        let parts = schema["allOf"].as_array().into_iter().flatten().chain([schema]);
+        let found = parts.map(|part| &part["properties"][member]["description"]);
+        assert!(found.into_iter().any(|found| found == says), "{schema}: {member}");
+    }
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! What the members of answers are, where their type and name do not say it.
+
+use utoipa::openapi::{RefOr, Schema};
+
+/// The schema, the member, and what it is.
+pub(super) const SAYS: [(&str, &str, &str); 47] = [
+    ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
+    ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
+    ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
+    ("TaskPage", "next_cursor", "Leads to the next page; `null` after the last one."),
+    ("TaskPage", "tasks", "The newest submission first."),
+    ("Task", "payload", "The work itself."),
+    ("Task", "result", "What the agent found."),
+    ("Task", "attempts", "The oldest first."),
+    ("TaskSummary", "assigned_agent_id", "The agent that has it, or had it last."),
+    ("TaskSummary", "attempt_count", "The number of its newest attempt; 0 before the first."),
+    ("TaskSummary", "failures", "How many attempts counted against it."),
+    ("TaskSummary", "failed_agent_ids", "The agents on which it failed, the oldest failure first."),
+    ("TaskSummary", "created_at", "In Unix seconds."),
+    ("TaskSummary", "started_at", "Its first start since the submit or the last retry."),
+    ("TaskSummary", "completed_at", "When it ended, in Unix seconds."),
+    ("TaskSummary", "assignment_latency_ms", "From the submit or the last retry to that start."),
+    ("TaskSummary", "error", "Why it failed."),
+    ("TaskSummary", "usage", "What the last attempt that said so used."),
+    (
+        "TaskSummary",
+        "pending_reason",
+        "Why it waits: `gate_closed:<name>`, `retry_backoff`, `pool_empty`, `no_agent_for_type`, \
+         `excluded_everywhere` or `no_idle_agent`.",
+    ),
+    ("TaskSummary", "queue_position", "Its place, 1 for the next; `null` far behind."),
+    ("TaskSummary", "eta_s", "In how many seconds it is likely to start."),
+    ("AttemptRecord", "decision", "Why that agent."),
+    ("AttemptRecord", "assigned_at", "In Unix seconds."),
+    ("AttemptRecord", "started_at", "When the agent said that it started."),
+    ("AttemptRecord", "ended_at", "`null` while it is open."),
+    ("AttemptRecord", "failure", "Why it did not complete."),
+    ("AttemptRecord", "usage", "What it used, when the agent said so."),
+    (
+        "AttemptRecord",
+        "overlap_possible",
+        "Whether its run may still act although the attempt has ended.",
+    ),
+    ("Assignment", "timeout_s", "How long the attempt may take, from its assignment."),
+    ("Heartbeat", "task_id", "The task that the agent has."),
+    ("Heartbeat", "attempt", "The attempt that the agent has."),
+    ("Agent", "status_reason", "Why it is degraded."),
+    ("Agent", "status_detail", "The same as a sentence."),
+    ("Agent", "current_task_id", "The task that it has."),
+    ("Agent", "pid", "The process; `null` for an external agent."),
+    ("Agent", "task_types", "What it takes."),
+    ("Agent", "lease_s", "How long an external agent counts as there after a call."),
+    ("AgentHealth", "memory_usage", "A share of the memory of the machine, 0 to 1."),
+    ("AgentHealth", "cpu_usage", "The mean share of a core since it began, 0 to 1."),
+    ("AgentHealth", "rss_bytes", "Resident memory."),
+    ("AgentPerformance", "context_switches", "Fresh contexts that it began: assignments."),
+    ("AgentSharing", "notes", "What it shares with others and must not, a sentence each."),
+    ("AgentIsolation", "issues", "What it shares with others and must not, a sentence each."),
+    ("AgentIsolation", "measured", "What the operating system says of its process."),
+    ("IsolationReport", "timestamp", "When it was measured, in Unix seconds."),
+    ("InitializedPool", "pool_size", "How many agents there are."),
+    ("InitializedPool", "agent_ids", "All of them."),
+];
+
+/// Adds to a schema what its members are.
+pub(super) fn describe(name: &str, schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            for (_, member, says) in SAYS.iter().filter(|(of, _, _)| *of == name) {
+                if let Some(member) = object.properties.get_mut(*member) {
+                    say(member, says);
+                }
+            }
+        }
+        RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(|item| describe(name, item)),
+        RefOr::T(_) | RefOr::Ref(_) => {}
+    }
+}
+
+fn say(member: &mut RefOr<Schema>, says: &str) {
+    let description = match member {
+        RefOr::Ref(elsewhere) => return says.clone_into(&mut elsewhere.description),
+        RefOr::T(Schema::Object(object)) => &mut object.description,
+        RefOr::T(Schema::Array(array)) => &mut array.description,
+        RefOr::T(Schema::OneOf(one_of)) => &mut one_of.description,
+        RefOr::T(_) => return,
+    };
+    *description = Some(says.to_owned());
+}
