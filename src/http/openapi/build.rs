@@ -9,27 +9,24 @@ use utoipa::openapi::info::{Info, License};
 use utoipa::openapi::link::{Link, LinkBuilder};
 use utoipa::openapi::path::{self, Parameter, ParameterIn, Paths};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, SchemaType, Type};
 use utoipa::openapi::server::Server;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    AllOfBuilder, ArrayBuilder, Components, Content, HttpMethod, Object, ObjectBuilder, OpenApi,
-    Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+    AllOfBuilder, ArrayBuilder, Components, Content, Object, ObjectBuilder, OpenApi, Ref, RefOr,
+    Required, Response, ResponseBuilder, Schema,
 };
 
 use super::members;
-use super::operations::{Operation, Part, Reach, Shows, operations};
+use super::operation::{Operation, Part, Shows};
+use super::operations::operations;
+use super::problems::{by_status, problem};
 use super::words;
 use crate::domain::{AgentKind, TraceId};
-use crate::http::problem::{Code, EXTRA_MEMBERS, PROBLEM_JSON};
+use crate::http::problem::PROBLEM_JSON;
 use crate::http::server::HttpSettings;
 
 const JSON: &str = "application/json";
-/// What every request can meet that goes to the edge, to the pool, or brings a body.
-const OF_THE_EDGE: [Code; 3] = [Code::ValidationFailed, Code::Overloaded, Code::Internal];
-const OF_THE_POOL: [Code; 2] = [Code::Unavailable, Code::NoAnswer];
-const OF_BODIES: [Code; 4] =
-    [Code::InvalidJson, Code::BodyUnreadable, Code::BodyTooLarge, Code::UnsupportedMediaType];
 /// Members of answers that may be absent; every other one is always there, if only as `null`.
 const MAY_BE_ABSENT: [(&str, &str); 1] = [("Decision", "preference")];
 
@@ -200,29 +197,6 @@ impl Parts {
     }
 }
 
-/// The names of the codes that an operation can answer, by status.
-fn by_status(of: &Operation) -> BTreeMap<u16, BTreeSet<&'static str>> {
-    let mut codes = of.refusals.to_vec();
-    if of.reach != Reach::Nowhere {
-        codes.extend(OF_THE_EDGE);
-    }
-    if of.reach == Reach::Pool {
-        codes.extend(OF_THE_POOL);
-    }
-    if of.method != HttpMethod::Get {
-        codes.extend(OF_BODIES);
-    }
-    if of.body.is_some_and(|(_, required)| required) {
-        codes.push(Code::MissingBody);
-    }
-    let mut by_status = BTreeMap::<_, BTreeSet<_>>::new();
-    for code in codes {
-        let (name, status, _) = code.row();
-        by_status.entry(status.as_u16()).or_default().insert(name);
-    }
-    by_status
-}
-
 /// What can be done next, with the id that the answer names.
 fn links(of: &Operation, all: &[Operation]) -> Vec<(&'static str, Link)> {
     let Some((paths, member)) = of.leads else { return Vec::new() };
@@ -245,27 +219,6 @@ fn no_lease_of_a_process(settings: &HttpSettings) -> Schema {
     let no_lease =
         ObjectBuilder::new().property("lease_s", ObjectBuilder::new().schema_type(Type::Null));
     Schema::AnyOf(AnyOfBuilder::new().item(external).item(no_lease).build())
-}
-
-/// What every refusal is.
-fn problem() -> Object {
-    let names = Code::ALL.map(|code| code.row().0);
-    let mut problem = ObjectBuilder::new()
-        .description(Some("Why a request was not done (RFC 9457)."))
-        .property("type", string().format(Some(SchemaFormat::Custom("uri".to_owned()))))
-        .property("title", string().description(Some("The code as a sentence.")))
-        .property("status", integer().minimum(Some(400)).maximum(Some(599)))
-        .property("detail", string().description(Some("What was wrong, and what to do.")))
-        .property("code", string().enum_values(Some(names)))
-        .property("trace_id", Ref::from_schema_name("TraceId"));
-    for name in ["type", "title", "status", "detail", "code", "trace_id"] {
-        problem = problem.required(name);
-    }
-    for (name, says) in EXTRA_MEMBERS {
-        let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
-        problem = problem.property(name, any.description(Some(says)));
-    }
-    problem.build()
 }
 
 /// Bodies are closed: what may be left out is known of them. An answer has all of its members.
@@ -304,7 +257,7 @@ fn traced(answer: ResponseBuilder) -> Response {
     answer.header("X-Trace-Id", header).build()
 }
 
-fn string() -> ObjectBuilder {
+pub(super) fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
@@ -312,6 +265,6 @@ fn one_of(values: Vec<Value>) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::AnyValue).enum_values(Some(values))
 }
 
-fn integer() -> ObjectBuilder {
+pub(super) fn integer() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer)
 }

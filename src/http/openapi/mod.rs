@@ -7,8 +7,10 @@
 
 mod build;
 mod members;
+mod operation;
 mod operations;
 mod page;
+mod problems;
 #[cfg(test)]
 mod tests;
 pub(super) mod words;
