@@ -134,7 +134,7 @@ impl Pool {
         let number = number(id);
         self.lives[number] = self.lives[number].next();
         let ids = self.context();
-        self.scheduler.begin_life(id, self.lives[number], ids, &mut self.effects);
+        self.scheduler.begin_life(id, self.lives[number], ids, self.now, &mut self.effects);
         self.ready(number);
     }
 

@@ -119,6 +119,7 @@ impl Maker {
                 usage: None,
             }),
             overlap_possible: false,
+            children: 0,
         }
     }
 }

@@ -60,10 +60,14 @@ impl EventLog {
             Event::AgentRemoved { agent } => {
                 info!(log, "agent_removed"; "ts" => ts, "agent_id" => %agent);
             }
-            Event::TaskSubmitted { task_id, trace, kind } => {
-                info!(log, "task_submitted";
-                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "task_type" => kind.name());
-            }
+            Event::TaskSubmitted { task_id, trace, kind, parent } => match parent {
+                Some(parent) => info!(log, "task_submitted";
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id,
+                    "parent_task_id" => %parent, "task_type" => kind.name()),
+                None => info!(log, "task_submitted";
+                    "ts" => ts, "trace_id" => %trace, "task_id" => %task_id,
+                    "task_type" => kind.name()),
+            },
             Event::TaskQueued { task_id, trace, queue_length } => {
                 info!(log, "task_queued";
                     "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "queue_length" => queue_length);

@@ -35,6 +35,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
             exclusion_relax_us: micros(queue.exclusion_relax),
             assignment_latency_target_us: micros(queue.assignment_latency_target),
             cancel_grace_us: micros(worker.cancel_grace),
+            start_timeout_us: micros(worker.start_timeout),
             timeout_us: TaskType::ALL.map(timeout),
         },
         gates: Gates::default(),

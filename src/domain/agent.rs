@@ -140,6 +140,8 @@ pub(super) enum Ending {
     FailedByClient,
     /// Its agent leaves, or the daemon stops.
     Stopped,
+    /// It waited for children, and no live agent was left to run them.
+    Deadlocked,
 }
 
 impl Ending {
@@ -150,7 +152,7 @@ impl Ending {
             Self::Cancelled => "cancelled",
             Self::TimedOut => "timed_out",
             Self::FailedByClient => "agent_failed",
-            Self::Stopped => "interrupted",
+            Self::Stopped | Self::Deadlocked => "interrupted",
         }
     }
 }
@@ -264,6 +266,11 @@ pub(super) struct Agent {
     pub leaving: Option<Leaving>,
     /// Its lease, for an external agent that has one.
     pub lease: Lease,
+    /// Until when it counts as live while it is being started, in monotonic microseconds; past, it
+    /// takes too long.
+    pub due_us: Option<u64>,
+    /// Whether it is counted among the live agents.
+    pub is_live: bool,
     /// The status that was told last.
     pub said: Option<(Incarnation, AgentStatus, Health)>,
     /// How fast it is.
@@ -321,6 +328,8 @@ impl Agent {
             dying: None,
             leaving: None,
             lease: Lease::default(),
+            due_us: None,
+            is_live: false,
             said: None,
             affinity: Affinity::default(),
             stats: AgentStats::default(),
@@ -355,11 +364,28 @@ impl Agent {
     /// Whether it may be given a task now.
     #[must_use]
     pub(super) fn is_candidate(&self) -> bool {
+        self.is_there() && self.run.is_none()
+    }
+
+    /// Whether it is fit for work, at which it may be, and stays.
+    #[must_use]
+    pub(super) fn is_there(&self) -> bool {
         let here = match self.kind {
             AgentKind::External { lease_us: Some(_) } => self.lease.is_held(),
             AgentKind::External { lease_us: None } | AgentKind::Process => true,
         };
-        here && self.health == Health::Fit && self.run.is_none() && self.leaving.is_none()
+        here && self.health == Health::Fit && self.leaving.is_none()
+    }
+
+    /// Whether it is being started, or will be by itself soon, to stay.
+    #[must_use]
+    pub(super) fn is_coming(&self) -> bool {
+        let Health::Degraded { reason, .. } = &self.health else { return false };
+        let comes = matches!(
+            reason,
+            StatusReason::Starting | StatusReason::Restarting | StatusReason::Failed
+        );
+        comes && self.is_process() && self.leaving.is_none()
     }
 
     /// The end of its present life, which begins here unless it has begun. A death after a cancel,

@@ -92,6 +92,8 @@ pub struct AttemptRecord {
     pub end: Option<AttemptEnded>,
     /// Whether the run may still act although the attempt has ended (rule 9).
     pub overlap_possible: bool,
+    /// How many children it submitted, whatever became of them.
+    pub children: u32,
 }
 
 /// The end of an attempt.

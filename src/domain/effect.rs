@@ -210,6 +210,8 @@ pub enum Event {
         trace: TraceId,
         /// Its type.
         kind: TaskType,
+        /// Whose child it is.
+        parent: Option<TaskId>,
     },
     /// A task was accepted and nobody can run it now.
     TaskQueued {

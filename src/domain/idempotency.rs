@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::canonical;
 use super::ids::AgentId;
 use super::json::Json;
+use super::parent::ChildOf;
 use super::priority::Priority;
 use super::task_type::TaskType;
 
@@ -50,6 +51,8 @@ pub struct Content<'a> {
     /// How long one attempt may take, in microseconds. To leave it to the configuration is not the
     /// same as to ask for what is configured.
     pub timeout_us: Option<u64>,
+    /// Whose child it is. Which attempt of the parent asks makes no difference.
+    pub of: Option<&'a ChildOf>,
     /// The work itself. Two payloads that say the same are the same, however they are written.
     pub payload: &'a Json,
 }
@@ -78,6 +81,10 @@ impl Fingerprint {
                 hash.update(b"u");
                 hash.update(us.to_le_bytes());
             }
+        }
+        if let Some(of) = content.of {
+            hash.update([b"c", of.parent.uuid().as_bytes().as_slice()].concat());
+            hash.update([u8::from(of.detach), u8::from(of.inherits_priority)]);
         }
         hash.update(canonical::bytes(content.payload));
         Self(hash.finalize().into())

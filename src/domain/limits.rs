@@ -38,6 +38,8 @@ pub struct Limits {
     pub assignment_latency_target_us: u64,
     /// How long a run may go on after its cancel or time-out (rule 9).
     pub cancel_grace_us: u64,
+    /// How long an agent that is being started counts as live.
+    pub start_timeout_us: u64,
     /// The time-out of a task that brings none, per type.
     pub timeout_us: PerType<u64>,
 }
@@ -61,6 +63,7 @@ impl Default for Limits {
             exclusion_relax_us: 10 * SECOND_US,
             assignment_latency_target_us: ASSIGNMENT_LATENCY_TARGET_MS * 1_000,
             cancel_grace_us: 5 * SECOND_US,
+            start_timeout_us: 30 * SECOND_US,
             timeout_us: [3_600 * SECOND_US; _],
         }
     }

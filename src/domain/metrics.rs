@@ -77,6 +77,8 @@ pub struct Metrics {
     pub assignments: u64,
     /// Agents that have a run, those included whose task was cancelled and which have not stopped.
     pub active_coordinations: u64,
+    /// Tasks in progress that have an unfinished child which is not detached.
+    pub waiting_parents: u64,
     /// Tasks that wait; the same as `tasks_pending`.
     pub queue_length: u64,
     /// The longest wait per priority, the most urgent first.

@@ -1,6 +1,7 @@
 //! Why a request was refused. A refused request changed nothing.
 
 use super::ids::{Attempt, Incarnation, TaskId};
+use super::parent::{MAX_CHILDREN, MAX_DEPTH};
 use super::task::TaskStatus;
 
 /// Why a request was refused. A fact is never refused, only dropped.
@@ -48,6 +49,53 @@ pub enum Refusal {
     IdempotencyConflict {
         /// The task that has the key.
         task_id: TaskId,
+    },
+    /// No task has the id of the parent.
+    #[error(
+        "there is no task with the id in parent_task_id (it may have ended long ago); children are \
+         for a task that is in progress"
+    )]
+    ParentNotFound,
+    /// The parent has ended.
+    #[error(
+        "the task in parent_task_id has ended already: it is {}; children are for a task that is in \
+         progress", .status.name()
+    )]
+    ParentEnded {
+        /// How.
+        status: TaskStatus,
+        /// By which attempt; `None`: by none.
+        finished_by: Option<Attempt>,
+    },
+    /// No agent has the parent.
+    #[error(
+        "the task in parent_task_id is pending: no agent has it; children are for a task that is in \
+         progress"
+    )]
+    ParentNotRunning,
+    /// The child would stand too far below a task without a parent.
+    #[error(
+        "a child of this task would stand more than {MAX_DEPTH} below a task without a parent; do \
+         this part of the work in the task itself"
+    )]
+    TooDeep,
+    /// The attempt of the parent has handed out as many children as it may.
+    #[error(
+        "this attempt of the task has submitted {MAX_CHILDREN} children already, which is the most; \
+         do the rest in the task itself"
+    )]
+    TooManyChildren,
+    /// No agent would be left to run what the others wait for.
+    #[error(
+        "{waiting} of {live} live agents wait for children of their tasks, and one must stay free to \
+         run these; do this part of the work in the task itself, try again when children have ended, \
+         or submit with detach: true and do not wait"
+    )]
+    WouldDeadlock {
+        /// How many tasks wait.
+        waiting: usize,
+        /// How many agents are live.
+        live: usize,
     },
     /// Only what failed or was cancelled can be tried again.
     #[error(

@@ -8,6 +8,7 @@ use super::decision::Preference;
 use super::idempotency::IdempotencyKey;
 use super::ids::{AgentId, Attempt, TaskId, TraceId};
 use super::json::Json;
+use super::parent::Parent;
 use super::priority::{Place, Priority, Seq};
 use super::report::TaskError;
 use super::task_type::TaskType;
@@ -137,6 +138,8 @@ pub struct Task {
     pub seq: Seq,
     /// What was asked for.
     pub spec: TaskSpec,
+    /// Whose child it is; `None`: nobody's.
+    pub parent: Option<Parent>,
     /// When it was accepted.
     pub created: Now,
     /// When it was last asked for: accepted, or tried again by order.
@@ -170,6 +173,7 @@ impl Task {
             id,
             seq,
             spec,
+            parent: None,
             created,
             asked: created,
             state: TaskState::Pending(Wait { since_us: created.mono_us, counted: true, hold }),
@@ -188,6 +192,12 @@ impl Task {
     #[must_use]
     pub(super) const fn place(&self) -> Place {
         Place::new(self.spec.priority, self.seq)
+    }
+
+    /// How far it stands below a task without a parent, which stands at 0.
+    #[must_use]
+    pub fn depth(&self) -> u8 {
+        self.parent.map_or(0, |parent| parent.depth)
     }
 
     /// What a client sees of its state.

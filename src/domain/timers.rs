@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Lease(AgentId),
     /// A leaving agent's run is stopped.
     Leave(AgentId),
+    /// An agent that is being started no longer counts as live.
+    Start(AgentId),
 }
 
 /// Every deadline, in monotonic microseconds.

@@ -19,6 +19,8 @@ pub struct TaskSummary {
     pub id: TaskId,
     /// The number of its submission.
     pub seq: Seq,
+    /// Whose child it is.
+    pub parent: Option<TaskId>,
     /// Its type.
     pub kind: TaskType,
     /// Its state.
@@ -127,6 +129,7 @@ impl Task {
         TaskSummary {
             id: self.id,
             seq: self.seq,
+            parent: self.parent.map(|parent| parent.task_id),
             kind: self.spec.kind,
             status: self.status(),
             priority: self.spec.priority,

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use crate::actors::handle::CallError;
-use crate::domain::{Attempt, Refusal, TraceId};
+use crate::domain::{Attempt, MAX_CHILDREN, MAX_DEPTH, Refusal, TraceId};
 
 /// What a client may branch on. The names are part of the API; the titles and details are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,9 @@ pub(super) enum Code {
     AgentFailed,
     IdempotencyConflict,
     NotRetryable,
+    TooDeep,
+    TooManyChildren,
+    WouldDeadlock,
     Draining,
     StoreFull,
     Overloaded,
@@ -53,7 +56,7 @@ pub(super) enum Code {
 
 impl Code {
     /// Every code.
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 36] = [
         Self::ValidationFailed,
         Self::MissingBody,
         Self::InvalidJson,
@@ -80,6 +83,9 @@ impl Code {
         Self::AgentFailed,
         Self::IdempotencyConflict,
         Self::NotRetryable,
+        Self::TooDeep,
+        Self::TooManyChildren,
+        Self::WouldDeadlock,
         Self::Draining,
         Self::StoreFull,
         Self::Overloaded,
@@ -144,6 +150,13 @@ impl Code {
             Self::NotRetryable => {
                 ("not_retryable", S::CONFLICT, "The task did not fail and was not cancelled")
             }
+            Self::TooDeep => ("too_deep", S::CONFLICT, "Children stand too far below"),
+            Self::TooManyChildren => {
+                ("too_many_children", S::CONFLICT, "The attempt has too many children")
+            }
+            Self::WouldDeadlock => {
+                ("would_deadlock", S::CONFLICT, "No agent would be left to run children")
+            }
             Self::StoreFull => ("store_full", S::SERVICE_UNAVAILABLE, "The disk is nearly full"),
             Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The daemon is stopping"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Too many calls are open"),
@@ -185,6 +198,9 @@ impl Code {
             | Self::AgentFailed
             | Self::IdempotencyConflict
             | Self::NotRetryable
+            | Self::TooDeep
+            | Self::TooManyChildren
+            | Self::WouldDeadlock
             | Self::NoAnswer
             | Self::Internal => None,
         }
@@ -347,7 +363,8 @@ impl From<Refusal> for Problem {
             Refusal::PoolFull { max_size } => problem(Code::PoolFull).with("max_size", max_size),
             Refusal::PoolClosing => problem(Code::PoolClosing),
             Refusal::Draining => problem(Code::Draining),
-            Refusal::AlreadyFinished { status, finished_by } => problem(Code::AlreadyFinished)
+            Refusal::AlreadyFinished { status, finished_by }
+            | Refusal::ParentEnded { status, finished_by } => problem(Code::AlreadyFinished)
                 .with("task_status", status.name())
                 .with("finished_by_attempt", json!(finished_by.map(Attempt::get))),
             Refusal::StaleAttempt { given: _, newest } => {
@@ -374,6 +391,15 @@ impl From<Refusal> for Problem {
             Refusal::NotRetryable { status } => {
                 problem(Code::NotRetryable).with("task_status", status.name())
             }
+            Refusal::ParentNotFound => problem(Code::TaskNotFound),
+            Refusal::ParentNotRunning => problem(Code::NotRunning),
+            Refusal::TooDeep => problem(Code::TooDeep).with("max_depth", MAX_DEPTH),
+            Refusal::TooManyChildren => {
+                problem(Code::TooManyChildren).with("max_children", MAX_CHILDREN)
+            }
+            Refusal::WouldDeadlock { waiting, live } => problem(Code::WouldDeadlock)
+                .with("waiting_parents", waiting)
+                .with("live_agents", live),
         }
     }
 }

@@ -71,7 +71,9 @@ pub fn server(
             .app_data(document.clone())
             .app_data(Data::from(Arc::clone(&meter)))
             .configure(|app| routes::configure(app, &base, &meter))
-            .service(mcp::scope(handle.clone(), Arc::clone(&settings)))
+            .service(
+                mcp::scope(handle.clone(), Arc::clone(&settings)).app_data(meter.route("/mcp")),
+            )
             .default_service(unknown_path())
             .wrap_fn(move |request, next| {
                 let call = Rc::clone(&around).begin(&request);

@@ -28,6 +28,7 @@ pub(super) struct TaskShown<'a> {
 #[schema(as = TaskSummary)]
 pub(super) struct SummaryShown<'a> {
     task_id: TaskId,
+    parent_task_id: Option<TaskId>,
     task_type: TaskType,
     status: TaskStatus,
     priority: Priority,
@@ -97,6 +98,7 @@ impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
         let latency_us = |started: Now| started.wall_us.saturating_sub(task.asked.wall_us);
         Self {
             task_id: task.id,
+            parent_task_id: task.parent,
             task_type: task.kind,
             status: task.status,
             priority: task.priority,

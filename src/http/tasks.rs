@@ -18,8 +18,8 @@ use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
 use crate::actors::handle::PoolHandle;
 use crate::domain::{
-    AgentId, Content, Fingerprint, IdempotencyKey, ListQuery, Preference, Priority, Seq, TaskId,
-    TaskSpec, TaskStatus, TraceId,
+    Accepted, AgentId, ChildOf, Content, Fingerprint, IdempotencyKey, ListQuery, Preference,
+    Priority, Refusal, Seq, TaskId, TaskSpec, TaskStatus, TraceId,
 };
 
 /// How long a call may wait, in seconds.
@@ -53,6 +53,12 @@ pub(super) struct SubmitBody<'a> {
     #[serde(borrow)]
     #[schema(schema_with = words::idempotency_key)]
     idempotency_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[schema(schema_with = words::parent_task_id)]
+    parent_task_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[schema(schema_with = words::detach)]
+    detach: Option<&'a RawValue>,
 }
 
 impl SubmitBody<'_> {
@@ -62,16 +68,38 @@ impl SubmitBody<'_> {
         pool: &PoolHandle,
         trace: TraceId,
     ) -> Result<Submitted, Problem> {
-        let accepted = pool.submit(self.parse(trace)?).await?;
-        Ok(Submitted {
-            task_id: accepted.task_id,
-            status: accepted.status,
-            assigned_agent_id: accepted.assigned_agent_id,
-            queue_position: accepted.queue_position,
-        })
+        let (spec, of) = self.parse(trace)?;
+        let accepted = match of {
+            Some(of) => pool.submit_child(spec, of).await?,
+            None => pool.submit(spec).await?,
+        };
+        Ok(accepted.into())
     }
 
-    fn parse(&self, trace: TraceId) -> Result<TaskSpec, Problem> {
+    /// What a client asks for; with a parent it is a child of that.
+    fn parse(&self, trace: TraceId) -> Result<(TaskSpec, Option<ChildOf>), Problem> {
+        let parent = self.parent_task_id.map(|id| string("parent_task_id", id)).transpose()?;
+        let parent = parent.map(|id| TaskId::parse(&id));
+        let detach = self.detach()?;
+        let of = parent.flatten().map(|parent| self.of(parent, detach));
+        let spec = self.spec(of.as_ref(), trace)?;
+        // What cannot be an id is the id of nothing.
+        if parent == Some(None) { Err(Refusal::ParentNotFound.into()) } else { Ok((spec, of)) }
+    }
+
+    const fn of(&self, parent: TaskId, detach: bool) -> ChildOf {
+        ChildOf { parent, detach, inherits_priority: self.priority.is_none(), caller: None }
+    }
+
+    fn detach(&self) -> Result<bool, Problem> {
+        match self.detach.map_or("false", RawValue::get) {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(not_allowed("detach", "true or false", other)),
+        }
+    }
+
+    fn spec(&self, of: Option<&ChildOf>, trace: TraceId) -> Result<TaskSpec, Problem> {
         let kind = self.task_type.map(|kind| task_type("task_type", &string("task_type", kind)?));
         let kind = kind.transpose()?.unwrap_or_default();
         let priority = self
@@ -86,7 +114,7 @@ impl SubmitBody<'_> {
         let key = self.idempotency_key.map(key_name).transpose()?;
         let payload = self.payload.ok_or_else(|| missing("payload", "a JSON object"))?;
         let payload = object("payload", payload)?;
-        let content = Content { kind, priority, preferred, timeout_us, payload: &payload };
+        let content = Content { kind, priority, preferred, timeout_us, of, payload: &payload };
         let key = key.map(|name| IdempotencyKey { name, content: Fingerprint::of(&content) });
         let preferred = preferred.map(|id| AgentId::parse(id).ok_or(Preference::Unknown));
         Ok(TaskSpec { kind, payload, priority, preferred, timeout_us, key, trace })
@@ -110,6 +138,17 @@ pub(super) struct Submitted {
     status: TaskStatus,
     assigned_agent_id: Option<AgentId>,
     queue_position: Option<usize>,
+}
+
+impl From<Accepted> for Submitted {
+    fn from(accepted: Accepted) -> Self {
+        Self {
+            task_id: accepted.task_id,
+            status: accepted.status,
+            assigned_agent_id: accepted.assigned_agent_id,
+            queue_position: accepted.queue_position,
+        }
+    }
 }
 
 /// `POST /tasks`.

@@ -65,6 +65,7 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
             usage: None,
         }),
         overlap_possible: false,
+        children: 0,
     };
     let waiting = TaskState::Pending(daedalus::domain::Wait {
         since_us: 0,
@@ -91,6 +92,7 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
         failures: 0,
         failed_on: Vec::new(),
         interruptions: 0,
+        parent: None,
         asked: created,
         first_started: (!is_pending).then_some(started),
         result: (!is_pending).then(|| json_of(&json!({"found": number}))),

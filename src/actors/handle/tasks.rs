@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{CallError, PoolHandle, Retried};
 use crate::actors::messages::*;
 use crate::domain::{
-    Accepted, Attempt, ListQuery, Refusal, Report, Task, TaskId, TaskPage, TaskSpec, TaskStatus,
-    TaskSummary, TaskType, TaskView,
+    Accepted, Attempt, ChildOf, ListQuery, Refusal, Report, Task, TaskId, TaskPage, TaskSpec,
+    TaskStatus, TaskSummary, TaskType, TaskView,
 };
 
 /// How often a task is looked for when it moves between memory and store meanwhile: it ends, and
@@ -31,12 +31,37 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`]; `QueueFull`, `StoreFull`, `Draining`, `IdempotencyConflict`.
     pub async fn submit(&self, spec: TaskSpec) -> Result<Accepted, CallError> {
+        self.submit_of(spec, None).await
+    }
+
+    /// The same for a task that another one hands out, which must be with an agent.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit), and `Scheduler::submit_child`.
+    pub async fn submit_child(&self, spec: TaskSpec, of: ChildOf) -> Result<Accepted, CallError> {
+        for _ in 0..LOOKS {
+            match self.submit_of(spec.clone(), Some(of)).await {
+                Err(CallError::Refused(Refusal::ParentNotFound)) => {}
+                answer => return answer,
+            }
+            match self.ask(&self.history, ReadTask(of.parent)).await?? {
+                Some(task) if task.status().is_terminal() => {
+                    return Err(task.parent_ended().into());
+                }
+                Some(_tried_again) => {}
+                None => break,
+            }
+        }
+        Err(Refusal::ParentNotFound.into())
+    }
+
+    async fn submit_of(&self, spec: TaskSpec, of: Option<ChildOf>) -> Result<Accepted, CallError> {
         let id = TaskId::from_uuid(Uuid::now_v7());
         if spec.key.is_none() {
-            return Ok(self.ask(&self.router, SubmitTask { id, spec }).await??);
+            return Ok(self.ask(&self.router, SubmitTask { id, spec, of }).await??);
         }
         let (answer, accepted) = oneshot::channel();
-        self.ask(&self.router, SubmitKeyed { id, spec, answer }).await?;
+        self.ask(&self.router, SubmitKeyed { id, spec, of, answer }).await?;
         self.wait(accepted, Duration::ZERO).await?
     }
 

@@ -6,9 +6,9 @@ use tokio::sync::oneshot;
 use crate::actors::handle::{CallError, Retried};
 use crate::actors::worker_agent::WorkerAgent;
 use crate::domain::{
-    Accepted, AgentId, AgentKind, AgentView, Assignment, Attempt, Failing, Heartbeat, Incarnation,
-    Metrics, PoolClosed, Refusal, Report, TaskId, TaskSpec, TaskStatus, TaskSummary, TaskType,
-    TaskTypes, TaskView,
+    Accepted, AgentId, AgentKind, AgentView, Assignment, Attempt, ChildOf, Failing, Heartbeat,
+    Incarnation, Metrics, PoolClosed, Refusal, Report, TaskId, TaskSpec, TaskStatus, TaskSummary,
+    TaskType, TaskTypes, TaskView,
 };
 
 // ---- To the Router -----------------------------------------------------------------------------
@@ -21,6 +21,8 @@ pub struct SubmitTask {
     pub id: TaskId,
     /// What is asked for.
     pub spec: TaskSpec,
+    /// Whose child it is to be, if anybody's.
+    pub of: Option<ChildOf>,
 }
 
 /// Asks for one task to be run, unless its idempotency key was used before.
@@ -31,6 +33,8 @@ pub struct SubmitKeyed {
     pub id: TaskId,
     /// What is asked for, with its key.
     pub spec: TaskSpec,
+    /// Whose child it is to be, if anybody's.
+    pub of: Option<ChildOf>,
     /// Is told what came of it.
     pub answer: oneshot::Sender<Result<Accepted, CallError>>,
 }

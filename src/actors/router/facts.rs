@@ -44,8 +44,8 @@ impl Handler<LifeBegun> for Router {
     type Result = ();
 
     fn handle(&mut self, LifeBegun { id, incarnation, ids }: LifeBegun, ctx: &mut Context<Self>) {
-        self.turn(ctx, |scheduler, _now, effects| {
-            scheduler.begin_life(id, incarnation, ids, effects);
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.begin_life(id, incarnation, ids, now, effects);
         });
     }
 }
@@ -73,8 +73,8 @@ impl Handler<AgentGivenUp> for Router {
         AgentGivenUp { id, reason, detail }: AgentGivenUp,
         ctx: &mut Context<Self>,
     ) {
-        self.turn(ctx, |scheduler, _now, effects| {
-            scheduler.give_up_agent(id, reason, detail, effects);
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.give_up_agent(id, reason, detail, now, effects);
         });
     }
 }

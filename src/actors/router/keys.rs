@@ -32,8 +32,8 @@ impl Router {
     }
 
     fn submit(&mut self, message: SubmitKeyed, ctx: &mut Context<Self>) {
-        let SubmitKeyed { id, spec, answer } = message;
-        let accepted: Result<Accepted, Refusal> = self.submit_task(id, spec, ctx);
+        let SubmitKeyed { id, spec, of, answer } = message;
+        let accepted: Result<Accepted, Refusal> = self.submit_task(id, spec, of, ctx);
         self.tell(answer, accepted);
     }
 }

@@ -6,8 +6,8 @@ use super::{Answer, Router, fresh_ids, jitter};
 use crate::actors::messages::*;
 use crate::actors::worker_agent::WorkerAgent;
 use crate::domain::{
-    Accepted, AgentView, Failing, Heartbeat, Refusal, Report, TaskId, TaskSpec, TaskStatus,
-    TaskSummary, TaskView,
+    Accepted, AgentView, ChildOf, Failing, Heartbeat, Refusal, Report, TaskId, TaskSpec,
+    TaskStatus, TaskSummary, TaskView,
 };
 
 impl Router {
@@ -16,10 +16,14 @@ impl Router {
         &mut self,
         id: TaskId,
         spec: TaskSpec,
+        of: Option<ChildOf>,
         ctx: &mut Context<Self>,
     ) -> Result<Accepted, Refusal> {
         self.look_at_the_disk();
-        self.turn(ctx, |scheduler, now, effects| scheduler.submit(id, spec, now, effects))
+        self.turn(ctx, |scheduler, now, effects| match of {
+            Some(of) => scheduler.submit_child(id, spec, of, now, effects),
+            None => scheduler.submit(id, spec, now, effects),
+        })
     }
 
     /// Tells the scheduler whether the store has room for what is new.
@@ -34,10 +38,10 @@ impl Handler<SubmitTask> for Router {
 
     fn handle(
         &mut self,
-        SubmitTask { id, spec }: SubmitTask,
+        SubmitTask { id, spec, of }: SubmitTask,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        let accepted = self.submit_task(id, spec, ctx);
+        let accepted = self.submit_task(id, spec, of, ctx);
         self.answer(accepted)
     }
 }
@@ -209,7 +213,7 @@ impl Handler<FetchAssignment> for Router {
             let waits = assignment.is_none() && wait && !self.waits_ended;
             let news = waits.then(|| {
                 let woken = self.waiters.open_poll(id);
-                self.scheduler.call_opened(id);
+                self.scheduler.call_opened(id, self.clock.now());
                 PollTicket { agent: id, woken, router: ctx.address().recipient() }
             });
             Fetched { incarnation, assignment, news }

@@ -15,11 +15,12 @@ use crate::domain::timers::Timer;
 
 impl Scheduler {
     /// Gives tasks to agents, in the order of the queue, until no idle agent may run any task
-    /// that waits. The last step of every verb that may have changed that.
+    /// that waits. The last step of every verb that may have changed that, or who is there to work.
     pub(super) fn dispatch(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.draining {
             return;
         }
+        self.break_deadlock(now, effects);
         while let Some(place) = self.first_placeable() {
             let Some((agent, decision)) = self.decide(place.seq(), now) else {
                 debug_assert!(false, "the queue offered a task that nobody may run");
@@ -122,6 +123,7 @@ impl Scheduler {
             started: None,
             end: None,
             overlap_possible: false,
+            children: 0,
         });
         if agent.is_process() {
             self.process_runs += 1;

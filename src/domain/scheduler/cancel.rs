@@ -1,11 +1,10 @@
 //! Cancelling a task (rule 11).
 
-use super::end::AttemptEnd;
-use super::{Jitter, Scheduler};
+use super::Scheduler;
 use crate::domain::agent::Ending;
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::effect::Effect;
-use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::ids::{AgentId, Attempt, TaskId};
 use crate::domain::priority::Seq;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Task, TaskState, TaskStatus};
@@ -25,14 +24,10 @@ impl Scheduler {
     ) -> Result<TaskStatus, Refusal> {
         let task = self.task_by_id(id)?;
         let seq = task.seq;
-        match task.state {
-            TaskState::Pending(_) => self.cancel_pending(seq, now, effects),
-            TaskState::InProgress { agent } => {
-                self.close_attempt(seq, agent, AttemptEnd::Cancelled, now, Jitter::FULL, effects);
-                self.end_run_early(agent, Ending::Cancelled, now, effects);
-            }
-            TaskState::Ended { .. } => return Err(task.already_finished()),
+        if matches!(task.state, TaskState::Ended { .. }) {
+            return Err(task.already_finished());
         }
+        self.cancel_task(seq, now, effects);
         Ok(TaskStatus::Cancelled)
     }
 
@@ -43,7 +38,7 @@ impl Scheduler {
         self.retire_if_ended(seq);
     }
 
-    /// Asks for the end of the agent's run because of a cancel or a time-out: a process is asked,
+    /// Asks for the end of the agent's run because of a cancel, a time-out or a deadlock: a process is asked,
     /// signalled and killed by its `WorkerAgent`; an external agent learns of it at its next
     /// heartbeat and has `cancel_grace_us` to answer.
     pub(super) fn end_run_early(
@@ -59,7 +54,8 @@ impl Scheduler {
         let first = run.ending.is_none();
         let reason = ending.name();
         match (&run.ending, &ending) {
-            (None, _) | (Some(Ending::TimedOut | Ending::Stopped), Ending::Cancelled) => {
+            (None, _)
+            | (Some(Ending::TimedOut | Ending::Stopped | Ending::Deadlocked), Ending::Cancelled) => {
                 run.ending = Some(ending);
             }
             (Some(_), _) => {}
@@ -80,6 +76,7 @@ impl Scheduler {
             run.grace_us = Some(grace_us);
             self.timers.set(grace_us, Timer::Grace(agent_id));
         }
+        self.reckon(agent_id, now);
     }
 }
 
@@ -87,12 +84,24 @@ impl Task {
     /// The refusal for this task, which has ended.
     #[must_use]
     pub fn already_finished(&self) -> Refusal {
+        let (status, finished_by) = (self.status(), self.finished_by());
+        Refusal::AlreadyFinished { status, finished_by }
+    }
+
+    /// The refusal for a child of this task, which has ended.
+    #[must_use]
+    pub fn parent_ended(&self) -> Refusal {
+        let (status, finished_by) = (self.status(), self.finished_by());
+        Refusal::ParentEnded { status, finished_by }
+    }
+
+    /// The attempt that ended it; `None` when none did.
+    fn finished_by(&self) -> Option<Attempt> {
         let status = self.status();
         let ended = |record: &&AttemptRecord| record.end.as_ref().map(|end| end.outcome);
         let by_attempt = |record: &&AttemptRecord| {
             status != TaskStatus::Cancelled || ended(record) == Some(Outcome::Cancelled)
         };
-        let finished_by = self.attempts.last().filter(by_attempt).map(|record| record.attempt);
-        Refusal::AlreadyFinished { status, finished_by }
+        self.attempts.last().filter(by_attempt).map(|record| record.attempt)
     }
 }

@@ -133,6 +133,7 @@ impl Scheduler {
             let failed = !matches!(outcome, Outcome::Cancelled | Outcome::Interrupted);
             agent.stats.failed += u64::from(failed);
         }
+        self.part_from_children(seq, outcome == Outcome::Completed, now, effects);
     }
 
     /// Puts a task back from this agent in its old place of the queue, held as `hold` says;
@@ -228,6 +229,7 @@ impl Scheduler {
         }));
         effects.push(Effect::TaskEnded { task_id: task.id });
         self.unsaved.touch(seq);
+        self.leave_parent(seq, now);
     }
 
     /// Learns how fast the agent completed the task.

@@ -87,12 +87,13 @@ impl Scheduler {
     }
 
     /// A fact: an `assignment` call of the agent waits; it holds the lease.
-    pub fn call_opened(&mut self, id: AgentId) {
+    pub fn call_opened(&mut self, id: AgentId, now: Now) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
         agent.lease.open_calls += 1;
         if let Some(until_us) = agent.lease.until_us.take() {
             self.timers.clear(until_us, Timer::Lease(id));
         }
+        self.reckon(id, now);
     }
 
     /// A fact: an `assignment` call of the agent waits no more; the lease runs from here.
@@ -100,6 +101,7 @@ impl Scheduler {
         let Some(agent) = self.agents.get_mut(&id) else { return };
         agent.lease.open_calls = agent.lease.open_calls.saturating_sub(1);
         self.renew_lease(id, now);
+        self.reckon(id, now);
     }
 
     /// What every call of an external agent does first.
@@ -126,6 +128,7 @@ impl Scheduler {
             self.begin_external_life(id, fresh, effects);
         }
         self.renew_lease(id, now);
+        self.reckon(id, now);
         self.offer(id, now);
         Ok(())
     }
@@ -156,6 +159,7 @@ impl Scheduler {
         let timed_out = |run: &Run| run.ending == Some(Ending::TimedOut);
         let run = agent.run.as_ref().map(|run| (run.task, run.started, timed_out(run)));
         let failure = Failure::new("lease_lost", detail);
+        self.reckon(id, now);
         if let Some((seq, started, timed_out)) = run {
             let end = if timed_out {
                 AttemptEnd::TimedOut(None)

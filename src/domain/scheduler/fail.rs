@@ -55,6 +55,7 @@ impl Scheduler {
                 run.ending.get_or_insert(Ending::FailedByClient);
             }
             let has_run = agent.run.is_some();
+            self.reckon(id, now);
             effects.push(Effect::KillTree { agent: id, incarnation });
             self.status_changed(id, effects);
             return Ok(if has_run { Failing::Underway } else { Failing::Done(None) });
@@ -70,6 +71,7 @@ impl Scheduler {
         let run = agent.run.as_ref().map(|run| (run.task, run.task_id, run.ending.clone()));
         let failed = Event::AgentFailed { agent: id, incarnation, failure: failure.clone() };
         effects.push(Effect::Event(failed));
+        self.reckon(id, now);
         let mut taken = None;
         if let Some((seq, task_id, ending)) = run {
             let end = match ending {
@@ -112,11 +114,13 @@ impl Scheduler {
                 let detail = String::new();
                 agent.health = Health::Degraded { reason: StatusReason::Restarting, detail };
             }
+            self.reckon(id, now);
             effects.push(Effect::RecoverAgent { agent: id });
             return Ok(());
         }
         // With a lease it gets work again when its program calls, which nobody did just now.
         self.begin_external_life(id, fresh, effects);
+        self.reckon(id, now);
         self.offer(id, now);
         effects.push(Effect::AgentSettled { agent: id });
         self.dispatch(now, effects);

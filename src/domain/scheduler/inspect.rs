@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use crate::domain::agent::Agent;
+use crate::domain::family::Family;
 use crate::domain::gate::Gates;
 use crate::domain::idle::IdleAgents;
 use crate::domain::ids::{AgentId, TaskId};
@@ -26,6 +27,7 @@ pub(in crate::domain) struct Inside<'a> {
     pub counted: usize,
     pub agents: &'a BTreeMap<AgentId, Agent>,
     pub idle: &'a IdleAgents,
+    pub family: &'a Family,
     pub gates: &'a Gates,
     pub timers: &'a Timers,
     pub counters: &'a Counters,
@@ -45,6 +47,7 @@ impl Scheduler {
             counted: self.counted,
             agents: &self.agents,
             idle: &self.idle,
+            family: &self.family,
             gates: &self.gates,
             timers: &self.timers,
             counters: &self.counters,

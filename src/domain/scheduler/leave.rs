@@ -42,6 +42,7 @@ impl Scheduler {
         }
         self.idle.remove(id);
         self.touch_agent(id);
+        self.reckon(id, now);
         effects.push(Effect::Wake { agent: id });
         if !has_run {
             self.leave_without_run(id, effects);
@@ -61,11 +62,12 @@ impl Scheduler {
         let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
         let Some(run) = &mut agent.run else { return };
         run.ending.get_or_insert(Ending::Stopped);
+        let (seq, ending) = (run.task, run.ending.clone());
+        self.reckon(id, now);
         if is_process {
             effects.push(Effect::KillTree { agent: id, incarnation });
             return;
         }
-        let (seq, ending) = (run.task, run.ending.clone());
         let end = match ending {
             Some(Ending::TimedOut) => AttemptEnd::TimedOut(None),
             _ => stopped(),
@@ -95,6 +97,10 @@ impl Scheduler {
     pub(super) fn forget_agent(&mut self, id: AgentId, effects: &mut Vec<Effect>) {
         self.idle.remove(id);
         let Some(agent) = self.agents.remove(&id) else { return };
+        self.family.count_agent(agent.is_live, false);
+        if let Some(due_us) = agent.due_us {
+            self.timers.clear(due_us, Timer::Start(id));
+        }
         self.unsaved.agent_gone(id);
         if let Some(until_us) = agent.lease.until_us {
             self.timers.clear(until_us, Timer::Lease(id));
@@ -132,6 +138,7 @@ impl Scheduler {
             if let Some(agent) = self.agents.get_mut(&id) {
                 agent.leaving.get_or_insert_default().discard = discard;
                 self.touch_agent(id);
+                self.reckon(id, now);
             }
         }
         for id in ids {

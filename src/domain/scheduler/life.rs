@@ -1,5 +1,6 @@
 //! The lives of agents: facts of the supervisor, the agents' actors and the spawner.
 
+use super::children::deadlocked;
 use super::end::AttemptEnd;
 use super::report::stopped;
 use super::{Jitter, Scheduler};
@@ -35,7 +36,9 @@ impl Scheduler {
         self.agents.insert(id, agent);
         self.touch_agent(id);
         effects.push(Effect::Event(Event::AgentSpawned { agent: id, kind: kind.name() }));
-        if self.join_closing_pool(id, effects) {
+        let leaves = self.join_closing_pool(id, effects);
+        self.reckon(id, now);
+        if leaves {
             return;
         }
         if kind != AgentKind::Process {
@@ -51,6 +54,7 @@ impl Scheduler {
         id: AgentId,
         incarnation: Incarnation,
         ids: ContextIds,
+        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(agent) = self.agents.get_mut(&id).filter(|agent| !agent.alive) else { return };
@@ -61,6 +65,7 @@ impl Scheduler {
         agent.process = None;
         agent.health = Health::Degraded { reason: StatusReason::Restarting, detail: String::new() };
         self.touch_agent(id);
+        self.reckon(id, now);
         effects.push(Effect::Event(Event::AgentRestarted { agent: id, incarnation }));
     }
 
@@ -70,11 +75,14 @@ impl Scheduler {
         id: AgentId,
         reason: StatusReason,
         detail: String,
+        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(agent) = self.agents.get_mut(&id).filter(|agent| !agent.alive) else { return };
         agent.health = Health::Degraded { reason, detail };
+        self.reckon(id, now);
         self.status_changed(id, effects);
+        self.dispatch(now, effects);
     }
 
     /// A fact: the agent's process is ready for work.
@@ -92,6 +100,7 @@ impl Scheduler {
         agent.process = Some(process);
         agent.health = Health::Fit;
         self.touch_agent(id);
+        self.reckon(id, now);
         effects.push(Effect::AgentSettled { agent: id });
         self.offer(id, now);
         self.status_changed(id, effects);
@@ -124,6 +133,7 @@ impl Scheduler {
         if first {
             agent.degrade_if_fit(StatusReason::Failed);
             self.idle.remove(id);
+            self.reckon(id, now);
         }
         // A worker that closed its pipe is about to end by itself: a kill would hide how. When its
         // actor has ended, too, it had its time.
@@ -146,6 +156,7 @@ impl Scheduler {
         agent.begin_dying().tree_gone = Some(exit);
         agent.degrade_if_fit(StatusReason::Failed);
         self.idle.remove(id);
+        self.reckon(id, now);
         self.end_life_if_over(id, now, effects);
     }
 
@@ -163,6 +174,7 @@ impl Scheduler {
         agent.health = Health::Degraded { reason: StatusReason::Unkillable, detail };
         agent.begin_dying().cause.get_or_insert_with(|| failure.clone());
         self.idle.remove(id);
+        self.reckon(id, now);
         self.close_lost_run(id, failure, true, now, effects);
         effects.push(Effect::AgentSettled { agent: id });
         self.status_changed(id, effects);
@@ -211,6 +223,7 @@ impl Scheduler {
             let reason = StatusReason::Failed;
             agent.health = Health::Degraded { reason, detail: cause.detail.clone() };
         }
+        self.reckon(id, now);
         if !(leaving || self.stopping) {
             let failure = cause.clone();
             let failed = Event::AgentFailed { agent: id, incarnation, failure };
@@ -245,6 +258,7 @@ impl Scheduler {
             Some(Ending::Cancelled) => None,
             Some(Ending::TimedOut) => Some(AttemptEnd::TimedOut(None)),
             Some(Ending::Stopped) => Some(stopped()),
+            Some(Ending::Deadlocked) => Some(deadlocked()),
             Some(Ending::FailedByClient) | None => Some(AttemptEnd::AgentFailed(failure)),
         };
         if overlap_possible

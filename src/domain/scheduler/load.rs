@@ -43,13 +43,24 @@ impl Scheduler {
             scheduler.load_agent(record, now);
         }
         scheduler.load_lessons(snapshot.lessons);
+        let seqs: Vec<_> = snapshot.tasks.iter().map(|task| task.seq).collect();
         for task in snapshot.tasks {
-            scheduler.load_task(task, overlap_possible, now, effects);
+            scheduler.load_task(task, now);
+        }
+        for &seq in &seqs {
+            scheduler.join_parent(seq, now);
+        }
+        let cut_off: Vec<_> =
+            seqs.into_iter().filter_map(|seq| scheduler.resume_run(seq, now)).collect();
+        // A child before its parent, whose end may cancel it.
+        for &(seq, agent) in cut_off.iter().rev() {
+            scheduler.cut_off(seq, agent, overlap_possible, now, effects);
         }
         let ids: Vec<_> = scheduler.agents.keys().copied().collect();
         for id in ids {
             scheduler.await_call(id, now);
             scheduler.go_on_leaving(id, now, effects);
+            scheduler.reckon(id, now);
             scheduler.offer(id, now);
         }
         scheduler.dispatch(now, effects);
@@ -115,13 +126,7 @@ impl Scheduler {
         }
     }
 
-    fn load_task(
-        &mut self,
-        mut task: Task,
-        overlap_possible: bool,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn load_task(&mut self, mut task: Task, now: Now) {
         let (seq, place) = (task.seq, task.place());
         match &mut task.state {
             TaskState::Pending(wait) => {
@@ -143,13 +148,9 @@ impl Scheduler {
                     }
                 }
             }
-            TaskState::InProgress { agent } => {
-                let agent = *agent;
+            TaskState::InProgress { .. } => {
                 self.counters.in_progress += 1;
                 self.take_in_unchanged(task);
-                if !self.resume_run(seq, agent, now) {
-                    self.cut_off(seq, agent, overlap_possible, now, effects);
-                }
             }
             TaskState::Ended { .. } => debug_assert!(false, "an ended task is not live"),
         }
@@ -180,17 +181,18 @@ impl Scheduler {
         }
     }
 
-    /// Goes on with an attempt on an external agent, which knows nothing of our end: the rest of
-    /// its time is left, and its lease begins anew. Whether it is one.
-    fn resume_run(&mut self, seq: Seq, id: AgentId, now: Now) -> bool {
-        let (Some(task), Some(agent)) = (self.tasks.get_mut(&seq), self.agents.get_mut(&id)) else {
-            return false;
-        };
+    /// Goes on with an open attempt on an external agent, which knows nothing of our end: the rest
+    /// of its time is left, and its lease begins anew. Answers what cannot go on, and who had it.
+    fn resume_run(&mut self, seq: Seq, now: Now) -> Option<(Seq, AgentId)> {
+        let task = self.tasks.get_mut(&seq)?;
+        let TaskState::InProgress { agent: id } = task.state else { return None };
+        let cut_off = Some((seq, id));
+        let Some(agent) = self.agents.get_mut(&id) else { return cut_off };
         let timeout_us = self.limits.timeout_of(task);
         let attempt = task.attempt;
-        let Some(record) = task.open_attempt() else { return false };
+        let Some(record) = task.open_attempt() else { return cut_off };
         if agent.is_process() || agent.run.is_some() || agent.health != Health::Fit {
-            return false;
+            return cut_off;
         }
         let spent_us = now.wall_us.saturating_sub(record.assigned.wall_us).min(timeout_us);
         let deadline_us = now.mono_us.saturating_add(timeout_us - spent_us);
@@ -206,7 +208,7 @@ impl Scheduler {
         });
         self.timers.set(deadline_us, Timer::RunTimeout(id));
         self.renew_lease(id, now);
-        true
+        None
     }
 
     /// Closes an attempt that the end of the daemon cut off.

@@ -7,6 +7,7 @@
 mod assign;
 mod cancel;
 mod changes;
+mod children;
 mod complete;
 mod drain;
 mod end;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use super::affinity::Affinity;
 use super::agent::Agent;
 use super::effect::{Effect, Event};
+use super::family::Family;
 use super::gate::Gates;
 use super::idle::IdleAgents;
 use super::ids::{AgentId, TaskId};
@@ -87,6 +89,7 @@ pub struct Scheduler {
     counted: usize,
     agents: BTreeMap<AgentId, Agent>,
     idle: IdleAgents,
+    family: Family,
     gates: Gates,
     /// What was learned of all agents together.
     learned: Affinity,
@@ -125,6 +128,7 @@ impl Scheduler {
             counted: 0,
             agents: BTreeMap::new(),
             idle: IdleAgents::default(),
+            family: Family::default(),
             gates,
             learned: Affinity::default(),
             timers: Timers::default(),

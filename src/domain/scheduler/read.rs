@@ -171,6 +171,7 @@ impl Scheduler {
             tasks_requeued: counters.requeued,
             assignments: counters.assigned,
             active_coordinations: runs,
+            waiting_parents: self.family.parents() as u64,
             queue_length: pending,
             oldest_wait: self.queue.by_priority().filter_map(waits).collect(),
             avg_task_duration: mean(counters.duration_us, counters.completed)

@@ -1,5 +1,6 @@
 //! What process agents report of their runs.
 
+use super::children::deadlocked;
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::{Agent, Ending, Run};
@@ -85,7 +86,7 @@ impl Scheduler {
     }
 
     /// Whether this is the present run of the present life of the agent.
-    fn runs(
+    pub(super) fn runs(
         &self,
         agent_id: AgentId,
         incarnation: Incarnation,
@@ -139,14 +140,17 @@ impl Scheduler {
     }
 }
 
-/// How a report ends the attempt; `None` when its task was cancelled before. After a time-out only
-/// a result still counts, because a failure may come of the request to stop.
+/// How a report ends the attempt; `None` when its task was cancelled before. After a time-out or a
+/// deadlock only a result still counts, because a failure may come of the request to stop.
 pub(super) fn end_of(ending: Option<&Ending>, report: Report) -> Option<AttemptEnd> {
     Some(match (ending, report) {
         (Some(Ending::Cancelled), _) => return None,
         (_, Report::Completed { result, usage }) => AttemptEnd::Completed { result, usage },
         (Some(Ending::TimedOut), Report::Failed { usage, .. } | Report::Cancelled { usage }) => {
             AttemptEnd::TimedOut(usage)
+        }
+        (Some(Ending::Deadlocked), Report::Failed { .. } | Report::Cancelled { .. }) => {
+            deadlocked()
         }
         (_, Report::Failed { error, usage }) => AttemptEnd::Failed { error, usage },
         (Some(Ending::Stopped), Report::Cancelled { .. }) => stopped(),

@@ -28,7 +28,8 @@ impl Scheduler {
     /// counts as a submit; its failures are forgotten, its attempts go on counting (rule 7).
     ///
     /// # Errors
-    /// `NotRetryable`; `Draining` and `QueueFull` as for a submit.
+    /// `NotRetryable`; `Draining` and `QueueFull` as for a submit; `WouldDeadlock` when the attempt
+    /// that handed it out goes on and may not wait for it.
     pub fn retry(
         &mut self,
         task: Task,
@@ -39,6 +40,7 @@ impl Scheduler {
         if !matches!(status, TaskStatus::Failed | TaskStatus::Cancelled) {
             return Err(Refusal::NotRetryable { status });
         }
+        self.may_come_back(&task)?;
         self.admit_or_reject(&task.spec.trace, now, effects)?;
         self.put_back(task, now, effects);
         self.dispatch(now, effects);
@@ -46,8 +48,8 @@ impl Scheduler {
     }
 
     /// Puts back as many of these tasks as may wait, in their order, and answers how many those
-    /// are. They are as [`retry`](Self::retry) wants them. One that is here already is left out,
-    /// and one of those that [`ran_on`](Self::ran_on) before they were read: the end of its run may
+    /// are. They are as [`retry`](Self::retry) wants them. One that is here already is left out, one
+    /// that its parent may not wait for, and one of those that [`ran_on`](Self::ran_on) before they were read: the end of its run may
     /// have changed it since.
     ///
     /// # Errors
@@ -61,7 +63,8 @@ impl Scheduler {
     ) -> Result<u64, Refusal> {
         let mut retried = 0;
         for task in tasks {
-            if self.ids.contains_key(&task.id) || ran_on.contains(&task.id) {
+            let left_out = self.ids.contains_key(&task.id) || ran_on.contains(&task.id);
+            if left_out || self.may_come_back(&task).is_err() {
                 continue;
             }
             if retried == 0 {
@@ -102,8 +105,9 @@ impl Scheduler {
         // It may have been forgotten meanwhile, and its key be another's.
         task.spec.key.take_if(|key| self.keys.contains_key(&key.name));
         let (place, kind) = (task.place(), task.spec.kind);
-        let (task_id, trace) = (task.id, task.spec.trace.clone());
+        let (seq, task_id, trace) = (task.seq, task.id, task.spec.trace.clone());
         self.take_in(task);
+        self.join_parent(seq, now);
         self.queue.insert(place);
         self.queue.make_ready(place, kind, &[]);
         self.counted += 1;

@@ -6,6 +6,7 @@ use super::Scheduler;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{AgentId, TaskId, TraceId};
+use crate::domain::parent::Parent;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Task, TaskSpec, TaskState, TaskStatus};
 use crate::domain::time::Now;
@@ -57,36 +58,50 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) -> Result<Accepted, Refusal> {
         self.admit_or_reject(&spec.trace, now, effects)?;
+        Ok(self.accept(id, spec, None, now, effects))
+    }
+
+    /// Takes in what may be submitted, and places it if somebody can run it.
+    pub(super) fn accept(
+        &mut self,
+        id: TaskId,
+        spec: TaskSpec,
+        parent: Option<Parent>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Accepted {
         let seq = self.next_seq;
         self.next_seq = seq.next();
         let (kind, trace) = (spec.kind, spec.trace.clone());
-        let task = Task::new(id, seq, spec, now);
+        let task = Task { parent, ..Task::new(id, seq, spec, now) };
         let place = task.place();
         self.take_in(task);
+        self.join_parent(seq, now);
         self.queue.insert(place);
         self.queue.make_ready(place, kind, &[]);
         self.counted += 1;
         self.counters.submitted += 1;
-        let submitted = Event::TaskSubmitted { task_id: id, trace: trace.clone(), kind };
+        let parent = parent.map(|parent| parent.task_id);
+        let submitted = Event::TaskSubmitted { task_id: id, trace: trace.clone(), kind, parent };
         effects.push(Effect::Event(submitted));
 
         self.dispatch(now, effects);
         if let Some(Task { state: TaskState::InProgress { agent }, .. }) = self.tasks.get(&seq) {
-            return Ok(Accepted {
+            return Accepted {
                 task_id: id,
                 status: TaskStatus::InProgress,
                 assigned_agent_id: Some(*agent),
                 queue_position: None,
-            });
+            };
         }
         let queue_length = self.queue.len();
         effects.push(Effect::Event(Event::TaskQueued { task_id: id, trace, queue_length }));
-        Ok(Accepted {
+        Accepted {
             task_id: id,
             status: TaskStatus::Pending,
             assigned_agent_id: None,
             queue_position: self.queue.position(place),
-        })
+        }
     }
 
     /// The answer to a submit whose key is known: the task that has it, as it is now; `None` when

@@ -1,5 +1,6 @@
 //! What time brings.
 
+use super::children::deadlocked;
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::Ending;
@@ -31,6 +32,7 @@ impl Scheduler {
                 Timer::Grace(id) => self.grace_ended(id, now, effects),
                 Timer::Lease(id) => self.lease_ended(id, now, effects),
                 Timer::Leave(id) => self.stop_run(id, now, effects),
+                Timer::Start(id) => self.reckon(id, now),
             }
         }
         self.dispatch(now, effects);
@@ -47,7 +49,11 @@ impl Scheduler {
                 Timer::Relax(seq) => {
                     self.move_hold(seq, Hold::Excluding { until_us: Some(at_us) });
                 }
-                Timer::RunTimeout(id) | Timer::Grace(id) | Timer::Lease(id) | Timer::Leave(id) => {
+                Timer::RunTimeout(id)
+                | Timer::Grace(id)
+                | Timer::Lease(id)
+                | Timer::Leave(id)
+                | Timer::Start(id) => {
                     self.move_agent_deadline(id, timer, at_us);
                 }
             }
@@ -77,6 +83,7 @@ impl Scheduler {
             (Timer::RunTimeout(_), Some(run)) => run.deadline_us = at_us,
             (Timer::Grace(_), Some(run)) => run.grace_us = Some(at_us),
             (Timer::Lease(_), _) => agent.lease.until_us = Some(at_us),
+            (Timer::Start(_), _) => agent.due_us = Some(at_us),
             (Timer::Leave(_), _) => {
                 if let Some(leaving) = &mut agent.leaving {
                     leaving.until_us = Some(at_us);
@@ -101,15 +108,19 @@ impl Scheduler {
     /// goes on.
     fn grace_ended(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(run) = self.agents.get(&id).and_then(|agent| agent.run.as_ref()) else { return };
-        let (seq, timed_out) = (run.task, run.ending == Some(Ending::TimedOut));
+        let (seq, ending) = (run.task, run.ending.clone());
         if let Some(task) = self.tasks.get_mut(&seq)
             && let Some(record) = task.attempts.last_mut()
         {
             record.overlap_possible = true;
             self.unsaved.touch(seq);
         }
-        if timed_out {
-            let end = AttemptEnd::TimedOut(None);
+        let end = match ending {
+            Some(Ending::TimedOut) => Some(AttemptEnd::TimedOut(None)),
+            Some(Ending::Deadlocked) => Some(deadlocked()),
+            Some(Ending::Cancelled | Ending::FailedByClient | Ending::Stopped) | None => None,
+        };
+        if let Some(end) = end {
             self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
         }
         self.run_over(id, now, effects);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::disk::{Disk, Stored, as_read};
+use super::families;
 use super::invariants::Before;
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health, Leaving, Run};
@@ -169,6 +170,10 @@ pub(super) fn after_start(world: &World, before: &Disk, overlap_possible: bool) 
         an_agent_comes_back(world, record);
     }
     for task in before.live() {
+        if families::falls_at_start(before, task) {
+            families::fell(world, task);
+            continue;
+        }
         let mut cut_off = false;
         if let TaskState::InProgress { agent } = task.state {
             let record = before.agents.get(&agent);

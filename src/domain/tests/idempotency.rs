@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
-use crate::domain::{AgentId, Content, Fingerprint, IdempotencyKey, Json, Priority, TaskType};
+use crate::domain::{
+    AgentId, ChildOf, Content, Fingerprint, IdempotencyKey, Json, Priority, TaskId, TaskType,
+};
 
 fn json(text: &str) -> Json {
     Json::new(RawValue::from_string(text.to_owned()).unwrap_or_else(|_| panic!("no JSON: {text}")))
@@ -18,7 +21,7 @@ fn of_payload(text: &str) -> Fingerprint {
 
 fn general(payload: &Json) -> Content<'_> {
     let (kind, priority) = (TaskType::default(), Priority::default());
-    Content { kind, priority, preferred: None, timeout_us: None, payload }
+    Content { kind, priority, preferred: None, timeout_us: None, of: None, payload }
 }
 
 #[test]
@@ -103,6 +106,8 @@ fn every_part_of_a_content_counts() {
     let payload = json("{}");
     let plain = general(&payload);
     let id = "0198c0de-0000-7000-8000-00000000000a";
+    let parent = TaskId::parse(id).unwrap();
+    let of = ChildOf { parent, detach: false, inherits_priority: false, caller: None };
     let different = [
         plain,
         Content { kind: TaskType::Ingest, ..plain },
@@ -115,6 +120,10 @@ fn every_part_of_a_content_counts() {
         Content { preferred: Some(""), ..plain },
         Content { timeout_us: Some(1), ..plain },
         Content { timeout_us: Some(2), ..plain },
+        Content { of: Some(&of), ..plain },
+        Content { of: Some(&ChildOf { detach: true, ..of }), ..plain },
+        Content { of: Some(&ChildOf { inherits_priority: true, ..of }), ..plain },
+        Content { of: Some(&ChildOf { parent: TaskId::from_uuid(Uuid::max()), ..of }), ..plain },
     ];
     let seen: BTreeMap<_, _> = different
         .iter()
@@ -137,6 +146,7 @@ fn a_fingerprint_is_for_ever() {
         priority: Priority::new(-7).unwrap(),
         preferred: Some("anna"),
         timeout_us: Some(1_500_000),
+        of: None,
         payload: &payload,
     };
     let hex = |print: Fingerprint| print.0.iter().map(|b| format!("{b:02x}")).collect::<String>();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::Disk;
 use super::durability;
+use super::families;
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health, Run};
 use crate::domain::attempt::{AttemptRecord, Outcome};
@@ -80,6 +81,7 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     every_deadline_has_its_timer_and_no_other_timer_is_left(world, inside);
     assignments_follow_the_rules(world, inside, before, effects);
     no_agent_idles_beside_work(inside);
+    families::check(world, inside);
 }
 
 /// Whether the agent may be given a task, as rules 2, 3 and 9 say.
@@ -317,6 +319,7 @@ fn the_idle_index_holds_the_candidates(world: &World, inside: Inside<'_>) {
 }
 
 fn every_deadline_has_its_timer_and_no_other_timer_is_left(world: &World, inside: Inside<'_>) {
+    let timers: BTreeSet<_> = inside.timers.all().collect();
     let mut expected = BTreeSet::new();
     for task in inside.tasks.values() {
         let TaskState::Pending(wait) = task.state else { continue };
@@ -332,16 +335,19 @@ fn every_deadline_has_its_timer_and_no_other_timer_is_left(world: &World, inside
         if let Some(run) = &agent.run {
             let passed = |at_us: u64| run.ending.is_some() && at_us <= world.now.mono_us;
             let Run { deadline_us, grace_us, .. } = *run;
-            if !passed(deadline_us) {
-                expected.insert((deadline_us, Timer::RunTimeout(agent.id)));
+            let timeout = (deadline_us, Timer::RunTimeout(agent.id));
+            // A start may end a run whose time is over just then.
+            if !passed(deadline_us) || timers.contains(&timeout) {
+                expected.insert(timeout);
             }
             expected.extend(grace_us.map(|at_us| (at_us, Timer::Grace(agent.id))));
         }
+        let due_us = agent.due_us.filter(|&at_us| at_us > world.now.mono_us);
+        expected.extend(due_us.map(|at_us| (at_us, Timer::Start(agent.id))));
         expected.extend(agent.lease.until_us.map(|at_us| (at_us, Timer::Lease(agent.id))));
         let leave_us = agent.leaving.and_then(|leaving| leaving.until_us);
         expected.extend(leave_us.map(|at_us| (at_us, Timer::Leave(agent.id))));
     }
-    let timers: BTreeSet<_> = inside.timers.all().collect();
     assert_eq!(timers, expected, "the timers are not the deadlines");
     assert_eq!(inside.timers.next(), timers.first().map(|&(at_us, _)| at_us));
 }

@@ -3,10 +3,12 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one effect among all")]
 
 mod attempts;
+mod children;
 mod daemon;
 mod disk;
 mod durability;
 mod exclusion;
+mod families;
 mod gates;
 mod idempotency;
 mod indexes;

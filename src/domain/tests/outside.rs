@@ -87,7 +87,7 @@ impl World {
     pub(super) fn restart_of(&mut self, id: AgentId) {
         let Some(life) = self.lost.remove(&id) else { return };
         let fresh = self.fresh();
-        self.step(|s, _, fx| s.begin_life(id, life.next(), fresh, fx));
+        self.step(|s, now, fx| s.begin_life(id, life.next(), fresh, now, fx));
         self.ready_of(id, life.next());
     }
 

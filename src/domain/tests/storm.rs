@@ -58,6 +58,8 @@ enum Happens {
     StopAndStart { lives: u8 },
     TurnClock { seconds: u8 },
     Target { agents: u8 },
+    Child { agent: u8, how: u8, preferred: u8 },
+    ChildOf { task: u8, how: u8 },
 }
 
 impl Happens {
@@ -98,13 +100,15 @@ impl Happens {
             205..209 => Self::CrashBeforeCommit { turns: a },
             209..212 => Self::StopAndStart { lives: a },
             212..214 => Self::TurnClock { seconds: a },
-            _ => Self::Target { agents: a },
+            214..215 => Self::Target { agents: a },
+            215..233 => Self::Child { agent: a, how: b, preferred: c },
+            _ => Self::ChildOf { task: a, how: b },
         }
     }
 }
 
 fn any_event() -> impl Strategy<Value = Happens> {
-    (0..215u8, any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(Happens::of)
+    (0..235u8, any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(Happens::of)
 }
 
 /// What the world does not know: which calls are open.
@@ -296,7 +300,18 @@ impl Storm {
             Happens::StopAndStart { lives } => self.stop_and_start(lives),
             Happens::TurnClock { seconds } => world.turn_clock(f64::from(seconds) / 8.0 - 16.0),
             Happens::Target { agents } => world.set_target(usize::from(agents % 8)),
+            Happens::Child { agent, how, preferred } => {
+                let Some((task, _)) = world.run_of(AGENTS[who(agent)]) else { return };
+                self.submit_child(&name(task), how, AGENTS.get(usize::from(preferred % 12)));
+            }
+            Happens::ChildOf { task, how } => self.submit_child(&self.task_name(task), how, None),
         }
+    }
+
+    fn submit_child(&mut self, parent: &str, how: u8, preferred: Option<&&str>) {
+        let what = format!("t{}", self.submits);
+        self.submits += 1;
+        let _ = self.world.some_child(&what, parent, how, preferred.map(|who| Ok(agent(who))));
     }
 
     /// A submit under a key is accepted, or answered as one before it was.

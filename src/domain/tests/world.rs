@@ -12,8 +12,8 @@ use super::invariants::{self, Before};
 use crate::domain::scheduler::Inside;
 use crate::domain::{
     Accepted, AgentId, AgentKind, Attempt, ContextIds, Effect, Failing, Failure, Gate, Gates,
-    Heartbeat, Incarnation, Jitter, Json, Limits, Now, Priority, Refusal, Report, SECOND_US,
-    Scheduler, StatusReason, TaskError, TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TraceId,
+    Heartbeat, Incarnation, Jitter, Limits, Now, Priority, Refusal, Report, SECOND_US, Scheduler,
+    StatusReason, TaskError, TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TraceId,
 };
 
 /// When the first daemon starts.
@@ -92,6 +92,18 @@ pub(super) fn name(id: impl ToString) -> String {
     let uuid = Uuid::parse_str(&id.to_string()).unwrap();
     let text: Vec<u8> = uuid.into_bytes().into_iter().take_while(|&byte| byte != 0).collect();
     String::from_utf8(text).unwrap()
+}
+
+pub(super) fn plain_spec(kind: TaskType) -> TaskSpec {
+    TaskSpec {
+        kind,
+        payload: serde_json::from_str("{}").unwrap(),
+        priority: Priority::default(),
+        preferred: None,
+        timeout_us: None,
+        key: None,
+        trace: TraceId::parse("trace").unwrap(),
+    }
 }
 
 pub(super) fn success() -> Report {
@@ -245,12 +257,12 @@ impl World {
     pub(super) fn begin_life(&mut self, who: &str) {
         let Some(life) = self.lost.remove(&agent(who)) else { return };
         let fresh = self.fresh();
-        self.call(|s, _, fx| s.begin_life(agent(who), life.next(), fresh, fx));
+        self.call(|s, now, fx| s.begin_life(agent(who), life.next(), fresh, now, fx));
     }
 
     pub(super) fn give_up(&mut self, who: &str) {
         let reason = StatusReason::RestartsExhausted;
-        self.call(|s, _, fx| s.give_up_agent(agent(who), reason, "too often".into(), fx));
+        self.call(|s, now, fx| s.give_up_agent(agent(who), reason, "too often".into(), now, fx));
     }
 
     /// The whole process dies by itself.
@@ -348,7 +360,7 @@ impl World {
     }
 
     pub(super) fn call_opened(&mut self, who: &str) {
-        self.call(|s, _, _| s.call_opened(agent(who)));
+        self.call(|s, now, _| s.call_opened(agent(who), now));
     }
 
     pub(super) fn call_closed(&mut self, who: &str) {
@@ -377,18 +389,7 @@ impl World {
         kind: TaskType,
         change: impl FnOnce(&mut TaskSpec),
     ) -> Result<Accepted, Refusal> {
-        let payload: Json = serde_json::from_str("{}").unwrap();
-        let trace = TraceId::parse("trace").unwrap();
-        let priority = Priority::default();
-        let mut spec = TaskSpec {
-            kind,
-            payload,
-            priority,
-            preferred: None,
-            timeout_us: None,
-            key: None,
-            trace,
-        };
+        let mut spec = plain_spec(kind);
         change(&mut spec);
         self.call(|s, now, fx| s.submit(task(what), spec, now, fx))
     }

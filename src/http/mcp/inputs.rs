@@ -141,6 +141,16 @@ fn task() -> Value {
             "description": "A name of your own for this submit, so that repeating the call cannot \
                             make a second task.",
         },
+        "parent_task_id": {
+            "type": "string",
+            "description": "The task in progress that hands this one out. It is cancelled when \
+                            that attempt does not complete.",
+        },
+        "detach": {
+            "type": "boolean",
+            "description": "Only with parent_task_id: whether it goes on whatever becomes of the \
+                            parent; false when absent.",
+        },
     })
 }
 

@@ -77,6 +77,7 @@ fn object(properties: Value) -> JsonObject {
 fn task() -> Value {
     json!({
         "task_id": id(),
+        "parent_task_id": or_null(&id()),
         "task_type": { "type": "string", "enum": TaskType::ALL.map(TaskType::name) },
         "payload": { "type": "object" },
         "status": task_status(),
@@ -127,6 +128,7 @@ fn metrics() -> Value {
         "tasks_requeued",
         "assignments",
         "active_coordinations",
+        "waiting_parents",
         "queue_length",
         "assignment_latency_over_target",
         "input_tokens",

@@ -30,6 +30,12 @@ pub(super) fn operations() -> Vec<Operation> {
             refusals: &[
                 Code::QueueFull,
                 Code::IdempotencyConflict,
+                Code::TaskNotFound,
+                Code::AlreadyFinished,
+                Code::NotRunning,
+                Code::TooDeep,
+                Code::TooManyChildren,
+                Code::WouldDeadlock,
                 Code::Draining,
                 Code::StoreFull,
             ],

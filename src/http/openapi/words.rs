@@ -36,6 +36,17 @@ pub(in crate::http) fn preferred_agent_id() -> Object {
     or_null(text().description(Some(says)))
 }
 
+pub(in crate::http) fn parent_task_id() -> Object {
+    let says = "The task in progress that hands this one out.";
+    or_null(text().description(Some(says)))
+}
+
+pub(in crate::http) fn detach() -> Object {
+    let says = "Whether it goes on when the attempt that handed it out does not complete; only with \
+                a parent.";
+    with_default(false, or_null(boolean().description(Some(says))))
+}
+
 pub(in crate::http) fn priority() -> Object {
     let says = "The highest goes first, strictly.";
     let range = Priority::MIN..=Priority::MAX;

@@ -130,7 +130,9 @@ impl Moment {
             ],
         )?;
         let help = "Agents that have a run, also one whose task was cancelled";
-        page.gauge("active_coordinations", help, None, self.metrics.active_coordinations as f64)
+        page.gauge("active_coordinations", help, None, self.metrics.active_coordinations as f64)?;
+        let help = "Tasks in progress that have an unfinished child which is not detached";
+        page.gauge("waiting_parents", help, None, self.metrics.waiting_parents as f64)
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::rows::is_empty;
+use super::rows::{is_empty, is_zero};
 use crate::domain::{
     AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Decision, Failure, Incarnation, Now,
     Outcome, Preference, Rule, Usage,
@@ -41,6 +41,8 @@ struct Stored<'a> {
     usage: Option<Usage>,
     #[serde(default, skip_serializing_if = "is_false")]
     overlap_possible: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    children: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -99,6 +101,7 @@ impl<'a> Stored<'a> {
             failure: end.and_then(|end| end.failure.as_ref()).map(Cow::Borrowed),
             usage: end.and_then(|end| end.usage),
             overlap_possible: record.overlap_possible,
+            children: record.children,
         }
     }
 
@@ -128,6 +131,7 @@ impl<'a> Stored<'a> {
                 usage,
             }),
             overlap_possible: self.overlap_possible,
+            children: self.children,
         }
     }
 }

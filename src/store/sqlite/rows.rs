@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::attempts;
 use crate::domain::{
-    AgentId, Attempt, AttemptRecord, Fingerprint, IdempotencyKey, Json, Now, Preference, Priority,
-    Seq, Task, TaskError, TaskId, TaskSpec, TaskState, TaskStatus, TaskType, TraceId, Wait,
+    AgentId, Attempt, AttemptRecord, Fingerprint, IdempotencyKey, Json, Now, Parent, Preference,
+    Priority, Seq, Task, TaskError, TaskId, TaskSpec, TaskState, TaskStatus, TaskType, TraceId,
+    Wait,
 };
 
 /// What [`task`] reads of a row, in its order.
@@ -48,6 +49,8 @@ struct Body<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asked: Option<Now>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     preferred: Option<Result<AgentId, Preference>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout_us: Option<u64>,
@@ -60,7 +63,7 @@ pub(super) const fn is_empty<T>(list: &[T]) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(number: &u32) -> bool {
+pub(super) const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
@@ -81,6 +84,7 @@ pub(super) fn write_body(task: &Task, text: &mut Vec<u8>) -> serde_json::Result<
         interruptions: task.interruptions,
         first_started: task.first_started,
         asked: Some(task.asked).filter(|asked| *asked != task.created),
+        parent: task.parent,
         preferred: task.spec.preferred,
         timeout_us: task.spec.timeout_us,
         error: task.error.as_ref().map(Cow::Borrowed),
@@ -131,6 +135,7 @@ pub(super) fn task(row: &Row<'_>, whole: bool) -> Result<Task, Unreadable> {
         id: TaskId::from_uuid(Uuid::from_bytes(row.get(1)?)),
         seq: seq(row.get(0)?),
         spec,
+        parent: body.parent,
         created,
         asked: body.asked.unwrap_or(created),
         state,

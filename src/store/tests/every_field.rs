@@ -9,8 +9,8 @@ use super::Place;
 use super::sample::{at, json, new, pending};
 use crate::domain::{
     AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Decision, Failure, Fingerprint, Hold,
-    IdempotencyKey, Incarnation, Now, Outcome, Preference, Priority, Rule, Task, TaskError,
-    TaskState, TaskStatus, TaskType, Usage, Wait,
+    IdempotencyKey, Incarnation, Now, Outcome, Parent, Preference, Priority, Rule, Task, TaskError,
+    TaskId, TaskState, TaskStatus, TaskType, Usage, Wait,
 };
 use crate::store::Store;
 
@@ -92,9 +92,16 @@ fn end() -> impl Strategy<Value = AttemptEnded> {
 }
 
 fn attempt() -> impl Strategy<Value = AttemptRecord> {
-    let numbers = (any::<u32>(), any::<u32>(), any::<bool>());
+    let numbers = (any::<[u32; 3]>(), any::<bool>());
     (numbers, agent(), decision(), time(), option::of(time()), option::of(end())).prop_map(
-        |((attempt, incarnation, overlap_possible), agent, decision, assigned, started, end)| {
+        |(
+            ([attempt, incarnation, children], overlap_possible),
+            agent,
+            decision,
+            assigned,
+            started,
+            end,
+        )| {
             AttemptRecord {
                 attempt: Attempt::new(attempt),
                 agent,
@@ -104,6 +111,7 @@ fn attempt() -> impl Strategy<Value = AttemptRecord> {
                 started,
                 end,
                 overlap_possible,
+                children,
             }
         },
     )
@@ -149,6 +157,7 @@ prop_compose! {
         attempts in vec(attempt(), 0..4),
         failed_on in vec(agent(), 0..4),
         (asked, first_started) in (time(), option::of(time())),
+        parent in option::of(any::<(u128, u32, u8, bool)>()),
         result in option::of(text()),
         error in option::of((any::<String>(), any::<String>(), any::<bool>())),
     ) -> Task {
@@ -164,6 +173,12 @@ prop_compose! {
             content: Fingerprint(content),
         });
         task.created = created;
+        task.parent = parent.map(|(id, attempt, depth, detach)| Parent {
+            task_id: TaskId::from_uuid(Uuid::from_u128(id)),
+            attempt: Attempt::new(attempt),
+            depth,
+            detach,
+        });
         task.state = state;
         let (attempt, failures, interruptions) = numbers;
         task.attempt = Attempt::new(attempt);
