@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use daedalus::actors::desk::no_desk;
 use daedalus::actors::fatal::Fatal;
 use daedalus::actors::handle::PoolHandle;
 use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
@@ -145,7 +146,8 @@ async fn pool() -> PoolHandle {
         call_timeout: Duration::from_secs(10),
         drain: Duration::ZERO,
     };
-    let pool = actors::start(settings, Keep::in_memory(), &spawner, &fatal, &log).unwrap().pool;
+    let (keep, desk) = (Keep::in_memory(), no_desk());
+    let pool = actors::start(settings, keep, desk, &spawner, &fatal, &log).unwrap().pool;
     pool.initialize(None).await.unwrap();
     pool
 }

@@ -179,7 +179,8 @@ async fn serve(
     clear_agents_dir(&config.state_dir)?;
     let spawner = start_spawner(launcher, store_id, &fatal, log)?;
     let settings = actor_settings(config, log);
-    let Started { pool, writer, target } = actors::start(settings, keep, &spawner, &fatal, log)?;
+    let Started { pool, writer, target } =
+        actors::start(settings, keep, http::desk(), &spawner, &fatal, log)?;
     let start = |what| move |cause| AppError::Start { what, cause };
     let addr = listener.local_addr().map_err(start("the listener"))?;
     let server = http::server(

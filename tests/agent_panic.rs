@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix::{Context, Handler, Message};
+use daedalus::actors::desk::no_desk;
 use daedalus::actors::fatal::{Fatal, Loss};
 use daedalus::actors::handle::PoolHandle;
 use daedalus::actors::{
@@ -96,7 +97,8 @@ impl Pool {
             call_timeout: PATIENCE,
             drain: Duration::ZERO,
         };
-        let started = actors::start(settings, keep, &spawner, &fatal, &log).expect("it starts");
+        let started = actors::start(settings, keep, no_desk(), &spawner, &fatal, &log);
+        let started = started.expect("it starts");
         let (handle, writer) = (started.pool, started.writer);
         let made = within("the pool starts", handle.initialize(None)).await.expect("it starts");
         assert_eq!(made.spawned.len(), 4);

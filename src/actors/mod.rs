@@ -5,6 +5,7 @@
 //! supervisor, which begins the next life. No actor waits for another inside a handler.
 
 pub mod clock;
+pub mod desk;
 mod event_log;
 pub mod fatal;
 pub mod handle;
@@ -20,7 +21,7 @@ mod worker_agent;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Arbiter};
+use actix::{Actor, Arbiter, AsyncContext};
 use slog::{Logger, o};
 
 use crate::domain::{Gates, Limits, Scheduler, Snapshot};
@@ -29,6 +30,7 @@ use crate::store::{
 };
 use crate::worker::spawner::SpawnerHandle;
 use clock::Clock;
+use desk::MakeDesk;
 use event_log::EventLog;
 use fatal::{Fatal, Loss};
 use handle::PoolHandle;
@@ -115,7 +117,8 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts the actors, each group on an arbiter of its own, with the pool that the store has.
+/// Starts the actors, each group on an arbiter of its own, with the pool that the store has. What
+/// `make_desk` makes answers the tools of its process agents.
 ///
 /// Must be called within an actix system.
 ///
@@ -124,6 +127,7 @@ pub enum StartError {
 pub fn start(
     settings: ActorSettings,
     keep: Keep,
+    make_desk: MakeDesk,
     spawner: &SpawnerHandle,
     fatal: &Fatal,
     log: &Logger,
@@ -199,19 +203,23 @@ pub fn start(
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
     let inherited = Inherited { target, agents };
-    let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |_ctx| {
-        PoolSupervisor::new(pool, inherited, means, crash_only)
-    });
-    let pool = PoolHandle {
-        router,
+    let (call_timeout, drain, pool_log) =
+        (settings.call_timeout, settings.drain, component("pool"));
+    let handle = move |supervisor| PoolHandle {
+        router: router.clone(),
         supervisor,
-        history,
-        gauges,
-        call_timeout: settings.call_timeout,
+        history: history.clone(),
+        gauges: Arc::clone(&gauges),
+        call_timeout,
         start_timeout,
         cancel_grace,
-        drain: settings.drain,
-        log: component("pool"),
+        drain,
+        log: pool_log.clone(),
     };
-    Ok(Started { pool, writer, target })
+    let its_handle = handle.clone();
+    let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |ctx| {
+        let desk = make_desk(its_handle(ctx.address()));
+        PoolSupervisor::new(pool, inherited, means, desk, crash_only)
+    });
+    Ok(Started { pool: handle(supervisor), writer, target })
 }

@@ -10,6 +10,7 @@ use actix::{
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::desk::ToolDesk;
 use super::fatal::PanicGuard;
 use super::messages::*;
 use super::router::{Router, fresh_ids};
@@ -46,6 +47,8 @@ pub struct PoolSupervisor {
     router: Addr<Router>,
     watcher: WatcherLink,
     spawner: SpawnerHandle,
+    /// Answers the agents' tools.
+    desk: Arc<dyn ToolDesk>,
     /// Where the actors of agents live.
     arbiter: ArbiterHandle,
     clock: Clock,
@@ -99,6 +102,7 @@ impl PoolSupervisor {
         settings: PoolSettings,
         inherited: Inherited,
         means: Means,
+        desk: Arc<dyn ToolDesk>,
         crash_only: PanicGuard,
     ) -> Self {
         let Means { worker, router, watcher, spawner, arbiter, clock, gauges } = means;
@@ -115,6 +119,7 @@ impl PoolSupervisor {
             router,
             watcher,
             spawner,
+            desk,
             arbiter,
             clock,
             target: inherited.target,
@@ -184,12 +189,12 @@ impl PoolSupervisor {
     /// The Router has the process started when it knows of this life, which it was told before.
     fn start_worker(&self, id: AgentId, incarnation: Incarnation) {
         let agent = WorkerAgent::new(
-            id,
-            incarnation,
+            (id, incarnation),
             Arc::clone(&self.worker),
             self.router.clone(),
             self.watcher.clone(),
             self.spawner.clone(),
+            Arc::clone(&self.desk),
             self.clock,
         );
         let worker = WorkerAgent::start_in_arbiter(&self.arbiter, move |_ctx| agent);

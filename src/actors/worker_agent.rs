@@ -5,6 +5,7 @@
 
 mod frames;
 mod launch;
+mod tools;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use slog::{Logger, o};
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::desk::ToolDesk;
 use super::messages::{AgentFailed, CancelRun, KillWorker, RunTask, StopWorker, TreeGone};
 use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
@@ -70,6 +72,8 @@ struct Running {
     task_id: TaskId,
     attempt: Attempt,
     trace: TraceId,
+    /// Calls of tools that have no answer yet.
+    open_calls: usize,
 }
 
 /// One life of one process agent.
@@ -81,6 +85,8 @@ pub struct WorkerAgent {
     router: Addr<Router>,
     watcher: WatcherLink,
     spawner: SpawnerHandle,
+    /// Answers the worker's tools.
+    desk: Arc<dyn ToolDesk>,
     clock: Clock,
     log: Logger,
     phase: Phase,
@@ -106,12 +112,12 @@ pub struct WorkerAgent {
 impl WorkerAgent {
     /// An agent whose process is not started yet; `Launch` does that.
     pub(super) fn new(
-        id: AgentId,
-        incarnation: Incarnation,
+        (id, incarnation): (AgentId, Incarnation),
         settings: Arc<WorkerSettings>,
         router: Addr<Router>,
         watcher: WatcherLink,
         spawner: SpawnerHandle,
+        desk: Arc<dyn ToolDesk>,
         clock: Clock,
     ) -> Self {
         // What happens outside of any run has a trace of its own, one per life.
@@ -127,6 +133,7 @@ impl WorkerAgent {
             router,
             watcher,
             spawner,
+            desk,
             clock,
             log,
             phase: Phase::Starting,
@@ -244,7 +251,7 @@ impl Handler<RunTask> for WorkerAgent {
             "trace_id" => trace.to_string(),
         ));
         set_current(&self.run_log, run_log);
-        self.run = Some(Running { task_id, attempt, trace });
+        self.run = Some(Running { task_id, attempt, trace, open_calls: 0 });
         self.send(&ToWorker::Task(TaskFrame {
             task_id: assignment.task_id,
             attempt: assignment.attempt,

@@ -15,6 +15,7 @@ mod complete;
 mod external;
 mod fields;
 mod health;
+mod inside;
 mod mcp;
 mod meter;
 mod openapi;
@@ -30,4 +31,5 @@ mod task_show;
 mod tasks;
 mod trace;
 
+pub use inside::desk;
 pub use server::{HttpSettings, server};

@@ -210,14 +210,17 @@ impl Code {
 /// The media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The members that some problems have besides those of all, and what they are.
-pub(super) const EXTRA_MEMBERS: [(&str, &str); 11] = [
+pub(super) const EXTRA_MEMBERS: [(&str, &str); 14] = [
     ("task_status", "of `already_finished` and `not_retryable`: the status of the task"),
     ("finished_by_attempt", "of `already_finished`: which attempt ended the task, or `null`"),
     ("newest_attempt", "of `stale_attempt` and `attempt_required`"),
     ("current_incarnation", "of `stale_incarnation`"),
     ("agent_status", "of `not_degraded`"),
     ("task_id", "of `idempotency_conflict`: the task that has the key"),
-    ("max_depth", "of `queue_full`"),
+    ("max_depth", "of `queue_full`, and of `too_deep`: how far children may stand below a root"),
+    ("max_children", "of `too_many_children`: how many one attempt may hand out"),
+    ("waiting_parents", "of `would_deadlock`: how many tasks wait for children already"),
+    ("live_agents", "of `would_deadlock`"),
     ("max_size", "of `pool_full`"),
     ("min_free_mb", "of `store_full`"),
     ("max_body_bytes", "of `body_too_large`"),
@@ -267,6 +270,11 @@ impl Problem {
         );
         self.extra.push((name, value.into()));
         self
+    }
+
+    /// What a client may branch on, and the sentence for a person.
+    pub(super) fn code_and_detail(&self) -> (&'static str, &str) {
+        (self.code.row().0, &self.detail)
     }
 
     /// What a client may branch on.

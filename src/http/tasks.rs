@@ -18,8 +18,8 @@ use super::problem::Problem;
 use super::task_show::{PageShown, TaskShown};
 use crate::actors::handle::PoolHandle;
 use crate::domain::{
-    Accepted, AgentId, ChildOf, Content, Fingerprint, IdempotencyKey, ListQuery, Preference,
-    Priority, Refusal, Seq, TaskId, TaskSpec, TaskStatus, TraceId,
+    Accepted, AgentId, Caller, ChildOf, Content, Fingerprint, IdempotencyKey, ListQuery,
+    Preference, Priority, Refusal, Seq, TaskId, TaskSpec, TaskStatus, TraceId,
 };
 
 /// How long a call may wait, in seconds.
@@ -81,14 +81,31 @@ impl SubmitBody<'_> {
         let parent = self.parent_task_id.map(|id| string("parent_task_id", id)).transpose()?;
         let parent = parent.map(|id| TaskId::parse(&id));
         let detach = self.detach()?;
-        let of = parent.flatten().map(|parent| self.of(parent, detach));
+        let of = parent.flatten().map(|parent| self.of(parent, detach, None));
         let spec = self.spec(of.as_ref(), trace)?;
         // What cannot be an id is the id of nothing.
         if parent == Some(None) { Err(Refusal::ParentNotFound.into()) } else { Ok((spec, of)) }
     }
 
-    const fn of(&self, parent: TaskId, detach: bool) -> ChildOf {
-        ChildOf { parent, detach, inherits_priority: self.priority.is_none(), caller: None }
+    /// What the agent that has `parent` asks for: a child of that.
+    pub(super) fn parse_inside(
+        &self,
+        parent: TaskId,
+        caller: Caller,
+        trace: TraceId,
+    ) -> Result<(TaskSpec, ChildOf), Problem> {
+        if let Some(given) = self.parent_task_id
+            && TaskId::parse(&string("parent_task_id", given)?) != Some(parent)
+        {
+            let allowed = "left out here: the parent is the task that the agent runs";
+            return Err(not_allowed("parent_task_id", allowed, given.get()));
+        }
+        let of = self.of(parent, self.detach()?, Some(caller));
+        Ok((self.spec(Some(&of), trace)?, of))
+    }
+
+    const fn of(&self, parent: TaskId, detach: bool, caller: Option<Caller>) -> ChildOf {
+        ChildOf { parent, detach, inherits_priority: self.priority.is_none(), caller }
     }
 
     fn detach(&self) -> Result<bool, Problem> {

@@ -9,6 +9,8 @@
 //! | `sleep` | waits for `seconds`, unless it is cancelled |
 //! | `digest` | its result is `{"sha256": ..}` of `text` |
 //! | `fail` | ends with `error` code `asked_to_fail`, `retryable` as told (default false) |
+//! | `tool` | calls the tool `name` of the daemon with `args`; its result is `{"value"}` or `{"code", "message"}` |
+//! | `delegate` | submits each of `children` (arguments of `submit_coordination_task`) and waits until they have ended, but for detached ones; its result is `{"children": [{"task_id", "status"}, ..]}`, with the `code` of a refusal instead |
 //! | `barrier` | makes a file in `path` and waits until `parties` of them are there |
 //! | `spin` | uses CPU until it is cancelled, or for `seconds`; without a sign of life when `silent` |
 //! | `hang` | does nothing for ever, and ignores cancel and SIGTERM |
@@ -19,19 +21,22 @@
 //! | `huge` | writes a result beyond the limit of a frame |
 //! | `wrong_task` | writes a result of a task that it was not given |
 //! | `twice` | writes its result twice |
+//! | `flood` | calls the tool `name` `count` times and reads no answer |
 //! | `double_fork` | leaves a detached process that ignores SIGTERM; its result is `{"pid": ..}` |
 //! | `children` | starts `count` processes, each in a session of its own; its result is `{"pids": ..}` |
 //! | `kill_launcher` | kills its parent (SIGKILL) and lives on |
 //! | `stop_launcher` | stops its parent (SIGSTOP) and lives on |
 //!
 //! The lower part of the table is what real workers do on bad days, for tests and drills. After
-//! `garbage`, `wrong_task`, `kill_launcher` and `stop_launcher` it waits for the consequences. With
-//! a payload in `then`, whatever the action is, every attempt after the first does that instead.
+//! `garbage`, `wrong_task`, `flood`, `kill_launcher` and `stop_launcher` it waits for the
+//! consequences. With a payload in `then`, whatever the action is, every attempt after the first
+//! does that instead.
 //!
 //! It ends with 0 after `shutdown` or, when it was idle, at the end of its stdin; with 71 at the end
 //! of its stdin during a task; with 64 when it was not started by the daemon or does not know the
 //! version in `init`; with 70 when the daemon breaks the protocol.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +46,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::builtin_actions::{self, Outcome};
 use super::{environment, proc, protocol};
@@ -133,7 +138,8 @@ pub(super) struct Task {
 pub(super) struct Worker {
     output: Mutex<Output>,
     running: Mutex<Option<Running>>,
-    cancelled: Condvar,
+    /// A cancel, or the answer to a call.
+    news: Condvar,
     /// Whether it gives no signs of life for now.
     mute: AtomicBool,
 }
@@ -149,6 +155,22 @@ struct Running {
     attempt: Attempt,
     since: Instant,
     cancelled: bool,
+    /// How many tools were called.
+    calls: u64,
+    /// Answers that nobody has taken yet.
+    answers: BTreeMap<u64, ToolResult>,
+}
+
+/// The answer to a call of a tool: a value, or why not.
+#[derive(Deserialize)]
+pub(super) struct ToolResult {
+    call_id: u64,
+    #[serde(default)]
+    pub(super) value: Option<Value>,
+    #[serde(default)]
+    pub(super) code: String,
+    #[serde(default)]
+    pub(super) message: String,
 }
 
 #[derive(Deserialize)]
@@ -217,7 +239,14 @@ impl Worker {
                 if running.is_some() {
                     return Err(serde::de::Error::custom("a task came before the end of another"));
                 }
-                *running = Some(Running { task_id, attempt, since: now(), cancelled: false });
+                *running = Some(Running {
+                    task_id,
+                    attempt,
+                    since: now(),
+                    cancelled: false,
+                    calls: 0,
+                    answers: BTreeMap::new(),
+                });
                 drop(running);
                 // The main thread is there as long as the process is.
                 let _taken = tasks.send(task);
@@ -228,12 +257,20 @@ impl Worker {
                 match &mut *running {
                     Some(run) if (run.task_id, run.attempt) == (task_id, attempt) => {
                         run.cancelled = true;
-                        self.cancelled.notify_all();
+                        self.news.notify_all();
                     }
                     Some(_) | None => {
                         drop(running);
                         self.say("cancel_ignored", &json!({"task_id": task_id}));
                     }
+                }
+            }
+            "tool_result" => {
+                let answer: ToolResult = serde_json::from_slice(line)?;
+                // One that comes after the end of its task is of no use to anybody.
+                if let Some(run) = &mut *lock(&self.running) {
+                    run.answers.insert(answer.call_id, answer);
+                    self.news.notify_all();
                 }
             }
             "ping" => {
@@ -337,11 +374,38 @@ impl Worker {
         let running = lock(&self.running);
         match at_most {
             Some(at_most) => {
-                let waited = self.cancelled.wait_timeout_while(running, at_most, not_yet);
+                let waited = self.news.wait_timeout_while(running, at_most, not_yet);
                 !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
             }
-            None => self.cancelled.wait_while(running, not_yet).is_ok(),
+            None => self.news.wait_while(running, not_yet).is_ok(),
         }
+    }
+
+    /// Calls a tool of the daemon; the number that the answer will have.
+    pub(super) fn begin_call(&self, name: &str, args: &impl Serialize) -> Option<u64> {
+        let (task_id, call_id) = {
+            let mut running = lock(&self.running);
+            let run = running.as_mut()?;
+            run.calls += 1;
+            (run.task_id, run.calls)
+        };
+        let call = json!({"task_id": task_id, "call_id": call_id, "name": name, "args": args});
+        self.say("tool_call", &call);
+        Some(call_id)
+    }
+
+    /// Calls a tool of the daemon and waits for its answer; `None` when the task is cancelled
+    /// meanwhile.
+    pub(super) fn call_tool(&self, name: &str, args: &impl Serialize) -> Option<ToolResult> {
+        let call_id = self.begin_call(name, args)?;
+        let waits = |running: &mut Option<Running>| {
+            running
+                .as_ref()
+                .is_some_and(|run| !(run.cancelled || run.answers.contains_key(&call_id)))
+        };
+        let running = self.news.wait_while(lock(&self.running), waits);
+        let mut running = running.unwrap_or_else(PoisonError::into_inner);
+        running.as_mut().filter(|run| !run.cancelled)?.answers.remove(&call_id)
     }
 
     pub(super) fn set_mute(&self, mute: bool) {

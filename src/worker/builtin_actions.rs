@@ -10,11 +10,12 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::getppid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::builtin::{Task, Worker, mask_sigterm};
+use super::builtin_tools;
 use crate::domain::{Attempt, TaskId};
 
 /// How the work on a task ended.
@@ -24,8 +25,8 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-const ACTIONS: &str = "echo, sleep, digest, fail, barrier, spin, hang, crash, exit, stop, garbage, \
-                       huge, wrong_task, twice, double_fork, children, kill_launcher, stop_launcher";
+const ACTIONS: &str = "echo, sleep, digest, fail, tool, delegate, barrier, spin, hang, crash, exit, \
+                       stop, garbage, huge, wrong_task, twice, flood, double_fork, children, kill_launcher, stop_launcher";
 
 #[derive(Deserialize)]
 struct Named {
@@ -154,6 +155,8 @@ fn try_to_act(worker: &Worker, task: &Task, payload: &RawValue) -> Result<Outcom
             let message = "the payload asked for a failure".to_owned();
             Outcome::Failed { code: "asked_to_fail", message, retryable }
         }
+        "tool" => done_or_cancelled(builtin_tools::call(worker, &read(&action, payload)?))?,
+        "delegate" => done_or_cancelled(builtin_tools::delegate(worker, &read(&action, payload)?))?,
         "barrier" => {
             let Barrier { path, parties } = read(&action, payload)?;
             barrier(worker, &path.join(task.task_id.to_string()), parties)?
@@ -200,6 +203,10 @@ fn try_to_act(worker: &Worker, task: &Task, payload: &RawValue) -> Result<Outcom
             worker.say_result(task.task_id, task.attempt, &to_raw_value(&json!({}))?);
             done(&json!({}))?
         }
+        "flood" => {
+            builtin_tools::flood(worker, &read(&action, payload)?);
+            wait_for_consequences(worker)
+        }
         "double_fork" => done(&json!({"pid": leave_a_detached_process()?}))?,
         "children" => {
             let Children { count } = read(&action, payload)?;
@@ -218,6 +225,10 @@ fn read<T: DeserializeOwned>(action: &str, payload: &RawValue) -> Result<T, Bad>
 
 fn done(output: &impl Serialize) -> Result<Outcome, Bad> {
     Ok(Outcome::Done(to_raw_value(output)?))
+}
+
+fn done_or_cancelled(output: Option<Value>) -> Result<Outcome, Bad> {
+    output.map_or(Ok(Outcome::Cancelled), |output| done(&output))
 }
 
 fn length(seconds: f64) -> Result<Duration, Bad> {

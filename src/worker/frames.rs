@@ -1,5 +1,8 @@
 //! The pipes of a worker, read and written without ever blocking an actor.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::mpsc;
@@ -80,6 +83,8 @@ impl FrameReader {
 #[derive(Clone, Debug)]
 pub struct FrameWriter {
     queue: mpsc::UnboundedSender<Vec<u8>>,
+    /// Frames that are not in the pipe yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl FrameWriter {
@@ -87,22 +92,32 @@ impl FrameWriter {
     #[must_use]
     pub fn spawn(mut stdin: Sender) -> Self {
         let (queue, mut lines) = mpsc::unbounded_channel::<Vec<u8>>();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&waiting);
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
                 // The worker is gone; its end is announced in another way.
                 if stdin.write_all(&line).await.is_err() {
                     break;
                 }
+                left.fetch_sub(1, Ordering::Relaxed);
             }
         });
-        Self { queue }
+        Self { queue, waiting }
     }
 
     /// Queues one encoded frame and never waits. What a worker does not read piles up here; it is
-    /// bounded by what the protocol allows, which is one task and few words besides. Returns
-    /// whether the pipe was open at last sight.
+    /// bounded by what the protocol allows, which is one task, few answers and few words besides.
+    /// Returns whether the pipe was open at last sight.
     pub fn send(&self, line: Vec<u8>) -> bool {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.queue.send(line).is_ok()
+    }
+
+    /// How many frames the worker has not made room for.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 

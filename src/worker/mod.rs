@@ -17,6 +17,7 @@ pub mod protocol;
 pub mod spawner;
 
 mod builtin_actions;
+mod builtin_tools;
 mod spawner_thread;
 mod sweep;
 mod tree;

@@ -82,7 +82,7 @@ pub enum FromWorker {
     /// One step of the agent.
     Step(About),
     /// The agent wants a tool of the daemon.
-    ToolCall(About),
+    ToolCall(ToolCall),
     /// A line for the log.
     Log(Log),
     /// A sign of life.
@@ -111,11 +111,25 @@ pub enum FromWorker {
     Unknown,
 }
 
-/// What is read of a `step`, `model_call` or `tool_call`.
+/// What is read of a `step` or `model_call`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct About {
     /// Which task.
     pub task_id: TaskId,
+}
+
+/// The body of `tool_call`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ToolCall {
+    /// Which task calls.
+    pub task_id: TaskId,
+    /// Comes back with the answer; any JSON.
+    pub call_id: Json,
+    /// Which tool.
+    pub name: String,
+    /// What it is given; absent: nothing.
+    #[serde(default)]
+    pub args: Option<Json>,
 }
 
 /// The body of `log`.
@@ -160,7 +174,10 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
         }
         "model_call" => FromWorker::ModelCall(serde_json::from_slice(from)?),
         "step" => FromWorker::Step(serde_json::from_slice(from)?),
-        "tool_call" => FromWorker::ToolCall(serde_json::from_slice(from)?),
+        "tool_call" => {
+            let call: ToolCall = serde_json::from_slice(from)?;
+            FromWorker::ToolCall(ToolCall { name: cut(call.name, MAX_CODE_BYTES), ..call })
+        }
         "log" => {
             let Log { level, text } = serde_json::from_slice(from)?;
             let [level, text] = [level, text].map(|text| cut(text, MAX_LOG_LINE_BYTES));
@@ -330,6 +347,22 @@ pub enum ToWorker<'a> {
         attempt: Attempt,
         /// For the log of the worker.
         reason: &'a str,
+    },
+    /// The answer to `tool_call`.
+    ToolResult {
+        /// What the call said.
+        call_id: &'a Json,
+        /// Whether it was done.
+        ok: bool,
+        /// What it is answered, when it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<&'a Json>,
+        /// Why not, for programs, when it was not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'a str>,
+        /// Why not, for the model.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
     },
     /// Asks for a `pong`.
     Ping {

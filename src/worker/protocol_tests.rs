@@ -8,6 +8,10 @@ fn task_id() -> TaskId {
     TaskId::parse(TASK).unwrap()
 }
 
+fn as_json(text: &str) -> Json {
+    serde_json::from_str(text).unwrap()
+}
+
 fn read(frame: &serde_json::Value) -> Result<FromWorker, FrameError> {
     parse(frame.to_string().as_bytes())
 }
@@ -54,7 +58,21 @@ fn every_frame_of_a_worker_is_understood() {
         (json!({"type": "heartbeat"}), FromWorker::Heartbeat),
         (
             json!({"type": "tool_call", "task_id": TASK, "call_id": "c", "name": "n"}),
-            FromWorker::ToolCall(About { task_id: task }),
+            FromWorker::ToolCall(ToolCall {
+                task_id: task,
+                call_id: as_json("\"c\""),
+                name: "n".into(),
+                args: None,
+            }),
+        ),
+        (
+            json!({"type": "tool_call", "task_id": TASK, "call_id": 7, "name": "n", "args": {"a": 1}}),
+            FromWorker::ToolCall(ToolCall {
+                task_id: task,
+                call_id: as_json("7"),
+                name: "n".into(),
+                args: Some(as_json("{\"a\":1}")),
+            }),
         ),
         (json!({"type": "cancel_ignored"}), FromWorker::CancelIgnored),
         (json!({"type": "pong", "nonce": 1}), FromWorker::Pong),
@@ -86,7 +104,6 @@ fn what_nobody_reads_cannot_be_wrong() {
             json!({"type": "step", "task_id": TASK, "step": "x", "kind": null, "is_final": 1}),
             FromWorker::Step(about),
         ),
-        (json!({"type": "tool_call", "task_id": TASK, "args": 5}), FromWorker::ToolCall(about)),
         (
             json!({"type": "log", "task_id": 5, "level": "info", "text": "t"}),
             FromWorker::Log(Log { level: "info".into(), text: "t".into() }),
@@ -94,6 +111,13 @@ fn what_nobody_reads_cannot_be_wrong() {
     ];
     for (frame, expected) in cases {
         assert_eq!(read(&frame).unwrap(), expected, "{frame}");
+    }
+    for call in [
+        json!({"type": "tool_call", "task_id": TASK, "name": "n"}),
+        json!({"type": "tool_call", "task_id": TASK, "call_id": 1}),
+        json!({"type": "tool_call", "task_id": TASK, "call_id": 1, "name": 5}),
+    ] {
+        assert!(read(&call).is_err(), "nobody could answer {call}");
     }
     for kind in ["model_call", "step", "tool_call"] {
         assert!(read(&json!({"type": kind, "task_id": "x"})).is_err(), "the task is read");

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daedalus::actors::desk::no_desk;
 use daedalus::actors::fatal::{Fatal, Loss};
 use daedalus::actors::handle::PoolHandle;
 use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
@@ -52,7 +53,8 @@ impl Pool {
             retention_us: u64::MAX,
             min_free_mb: 0,
         };
-        let started = actors::start(settings(agents_dir, &log), keep, &spawner, &fatal, &log);
+        let settings = settings(agents_dir, &log);
+        let started = actors::start(settings, keep, no_desk(), &spawner, &fatal, &log);
         let started = started.expect("it starts");
         Self { handle: started.pool, fatal, spawner, writer: started.writer }
     }

@@ -6,6 +6,7 @@ use slog::{Discard, o};
 use uuid::Uuid;
 
 use super::*;
+use crate::actors::desk::no_desk;
 use crate::actors::fatal::Fatal;
 use crate::actors::{ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
 use crate::domain::{
@@ -84,7 +85,8 @@ fn pool() -> PoolHandle {
         drain: Duration::ZERO,
     };
     let spawner = spawner.expect("the spawner starts");
-    let started = crate::actors::start(settings, Keep::in_memory(), &spawner, &fatal, &log);
+    let (keep, desk) = (Keep::in_memory(), no_desk());
+    let started = crate::actors::start(settings, keep, desk, &spawner, &fatal, &log);
     let history = HistoryReader::start(vec![Box::new(Blind)], &fatal, log);
     PoolHandle { history, ..started.expect("it starts").pool }
 }

@@ -41,7 +41,7 @@ impl Handler<Frame> for WorkerAgent {
             }
             FromWorker::ModelCall(call) => self.is_about(call.task_id, "model_call", ctx),
             FromWorker::Step(step) => self.is_about(step.task_id, "step", ctx),
-            FromWorker::ToolCall(call) => self.is_about(call.task_id, "tool_call", ctx),
+            FromWorker::ToolCall(call) => self.tool_called(call, ctx),
             FromWorker::Fatal { message } => {
                 self.fail("worker_fatal", format!("the worker gave up: {message}"), ctx);
             }
@@ -153,7 +153,7 @@ impl WorkerAgent {
 
     /// Frames of the attempt that was closed last are dropped in silence; of any other task they
     /// break the protocol (rule 10).
-    fn out_of_turn(
+    pub(super) fn out_of_turn(
         &mut self,
         task_id: TaskId,
         attempt: Option<Attempt>,

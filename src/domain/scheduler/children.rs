@@ -201,10 +201,13 @@ pub(super) fn deadlocked() -> AttemptEnd {
 
 /// In a word, for the log.
 const fn refused_for(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::TooDeep => "too_deep",
-        Refusal::TooManyChildren => "too_many_children",
-        Refusal::WouldDeadlock { .. } => "would_deadlock",
-        _ => "parent_not_running",
+    if matches!(refusal, Refusal::TooDeep) {
+        "too_deep"
+    } else if matches!(refusal, Refusal::TooManyChildren) {
+        "too_many_children"
+    } else if matches!(refusal, Refusal::WouldDeadlock { .. }) {
+        "would_deadlock"
+    } else {
+        "parent_not_running"
     }
 }

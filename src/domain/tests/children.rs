@@ -39,7 +39,7 @@ impl World {
         preferred: Option<Result<AgentId, Preference>>,
     ) -> Result<Accepted, Refusal> {
         self.child_with(what, parent, |spec, of| {
-            of.detach = how % 4 == 0;
+            of.detach = how.is_multiple_of(4);
             of.inherits_priority = how % 8 < 6;
             spec.priority = Priority::new(i64::from(how / 64)).unwrap();
             spec.preferred = preferred;
