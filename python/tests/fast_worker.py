@@ -40,6 +40,6 @@ class FastAgents:
 if __name__ == "__main__":
     # Threads change places as often as they can: cancels meet the run at every point of it.
     sys.setswitchinterval(1e-5)
-    code = Session(Wire(take_descriptors()), lambda init: FastAgents()).serve()
+    code = Session(Wire(take_descriptors()), lambda init, bridge: FastAgents()).serve()
     sys.stderr.flush()
     exits.leave(code)

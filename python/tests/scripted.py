@@ -42,12 +42,46 @@ CODE: dict[str, list[str]] = {
     "big": [code("final_answer('x' * size)")],
     "tools": [code("final_answer([count_words(path) for i in range(3)])")],
     "long": [code("print('y' * 9000)\nfinal_answer('said')")],
+    "delegate": [
+        code(
+            "made = submit_coordination_task(payload={'prompt': 'part'}, priority=3, detach=False)\n"
+            "part = made\n"
+            "while part['status'] != 'completed':\n"
+            "    part = get_coordination_task(made['task_id'])\n"
+            "final_answer({'result': part['result']})"
+        )
+    ],
+    "family": [
+        code(
+            "import time\n"
+            "made = submit_coordination_task(payload={'prompt': 'steps'})\n"
+            "part = made\n"
+            "while part['status'] in ('pending', 'in_progress'):\n"
+            "    time.sleep(0.05)\n"
+            "    part = get_coordination_task(made['task_id'])\n"
+            "final_answer({'part': made['task_id'], 'result': part['result']})"
+        )
+    ],
+    "alone": [code("submit_coordination_task(payload={'prompt': 'part'})"), code("final_answer('alone')")],
+    "unsendable": [
+        code("submit_coordination_task(payload={'prompt': 'x' * size})"),
+        code("submit_coordination_task(payload={'x': float('nan')})"),
+        code("final_answer('sent nothing')"),
+    ],
     "threads": [code(MISCHIEF + "final_answer(mischief.threads())")],
 }
 CALLS: dict[str, list[list[ChatMessageToolCall]]] = {
     "calls": [
         [call("count_words", "c1", path="PATH"), call("extract_dates", "c2", path="PATH")],
         [call("final_answer", answer={"answer": 5})],
+    ],
+    "pool": [
+        [call("coordination_metrics", "c1"), call("isolation_report", "c2")],
+        [call("final_answer", answer="seen")],
+    ],
+    "alone_calls": [
+        [call("submit_coordination_task", payload={"prompt": "part"})],
+        [call("final_answer", answer="alone")],
     ],
     "slow": [[call("slow", "c1", seconds=60), call("slow", "c2", seconds=60)], [call("final_answer", answer=1)]],
 }

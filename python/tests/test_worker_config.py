@@ -61,6 +61,7 @@ def test_nulls_are_absent_keys():
         ({"max_steps": True}, "found True"),
         ({"instructions": " "}, "agent.instructions must be a text that is not empty"),
         ({"imports": "datetime"}, "agent.imports must be a list of texts"),
+        ({"coordination_tools": "yes"}, "agent.coordination_tools must be true or false, found 'yes'"),
         ({"tools": "no_colon"}, "agent.tools must be 'module:function'"),
         ({"model": {"timeout_s": 0}}, "agent.model.timeout_s must be a number of seconds above 0"),
         ({"model": {"timeout_s": 86401}}, "found 86401"),

@@ -45,6 +45,9 @@ def test_it_is_not_started_by_hand(value):
         b'{"type":"task","attempt":2,"payload":{}}\n',
         b'{"type":"task","task_id":"t","attempt":2,"payload":{},"max_steps":0}\n',
         b'{"type":"init","proto":1,"agent_id":"a1"}\n',
+        b'{"type":"tool_result","call_id":1}\n',
+        b'{"type":"tool_result","ok":true}\n',
+        b'{"type":"tool_result","call_id":1,"ok":false}\n',
     ],
 )
 def test_garbage_is_fatal(start, line):
@@ -87,7 +90,7 @@ def test_an_init_that_cannot_be_is_fatal(start, change):
 @pytest.mark.parametrize(
     ("agent", "sentence"),
     [
-        ({"colour": "red"}, "agent has no key 'colour'; allowed are imports, instructions, kind,"),
+        ({"colour": "red"}, "agent has no key 'colour'; allowed are coordination_tools, imports, instructions, kind,"),
         ({"kind": "wise"}, "agent.kind must be one of code, tool_calling, found 'wise'"),
         ({"model": {"provider": "oracle"}}, "must be one of auto, offline, openai, factory"),
         ({"model": {"provider": "factory", "factory": "no_such_module:model"}}, "no_such_module:model"),

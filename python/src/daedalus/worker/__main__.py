@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from daedalus.worker import exits
 
 if TYPE_CHECKING:
+    from daedalus.worker.bridge import Bridge
     from daedalus.worker.protocol import Init
     from daedalus.worker.run import Agents
 
@@ -45,11 +46,11 @@ def main() -> int:
     return Session(Wire(descriptors), _build_agents).serve()
 
 
-def _build_agents(init: Init) -> Agents:
+def _build_agents(init: Init, bridge: Bridge) -> Agents:
     from daedalus.worker.agents import AgentFactory
     from daedalus.worker.config import parse
 
-    agents = AgentFactory(parse(init.agent, os.environ))
+    agents = AgentFactory(parse(init.agent, os.environ), bridge)
     agents.check()
     return agents
 

@@ -18,8 +18,10 @@ from smolagents import (
     ToolCallingAgent,
 )
 
+from daedalus.worker.bridge import Bridge
 from daedalus.worker.config import AgentConfig, ConfigError, Style
 from daedalus.worker.models import build_model, load
+from daedalus.worker.pool_tools import INSTRUCTIONS, pool_tools
 
 if TYPE_CHECKING:
     from smolagents import Model, Tool
@@ -30,8 +32,9 @@ StepCallback = Callable[..., None]
 class AgentFactory:
     """Holds what outlives a task: the configuration and the model's client."""
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, config: AgentConfig, bridge: Bridge) -> None:
         self.config = config
+        self._bridge = bridge
         self._model: Model | None = None
         smolagents.agents.ThreadPoolExecutor = InlineExecutor
 
@@ -59,7 +62,7 @@ class AgentFactory:
             "tools": self._tools(),
             "model": self.model(),
             "max_steps": style.max_steps,
-            "instructions": style.instructions,
+            "instructions": self._instructions(style),
             "verbosity_level": LogLevel.OFF,
             "step_callbacks": {ActionStep: on_step, PlanningStep: on_step},
         }
@@ -81,7 +84,13 @@ class AgentFactory:
         tools = load(self.config.tools)()
         if not isinstance(tools, list):
             raise ConfigError(f"agent.tools: {self.config.tools} must return a list of tools")
+        if self.config.coordination_tools:
+            tools = [*tools, *pool_tools(self._bridge)]
         return tools
+
+    def _instructions(self, style: Style) -> str | None:
+        own = INSTRUCTIONS if self.config.coordination_tools else None
+        return "\n".join(part for part in (style.instructions, own) if part) or None
 
 
 def _no_answer(_task: str) -> ChatMessage:

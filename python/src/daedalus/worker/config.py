@@ -49,6 +49,7 @@ class AgentConfig:
     model: ModelConfig
     tools: str = DEFAULT_TOOLS
     imports: tuple[str, ...] = ()
+    coordination_tools: bool = False
 
     def style_for(self, task_type: str) -> Style:
         """How tasks of this type are run."""
@@ -60,14 +61,15 @@ Check = Callable[[str, Any], Any]
 
 def parse(raw: object, environ: Mapping[str, str]) -> AgentConfig:
     """Check the configuration; `auto` becomes the model that this environment gives."""
-    given = _table("agent", raw, {**_STYLE, "types": _any, "model": _any, "tools": _dotted, "imports": _texts})
+    given = _table("agent", raw, _AGENT)
     types, model = given.pop("types", {}), given.pop("model", {})
     tools, imports = given.pop("tools", DEFAULT_TOOLS), given.pop("imports", ())
+    coordination_tools = given.pop("coordination_tools", False)
     style = Style(**given)
     if not isinstance(types, Mapping):
         raise ConfigError("agent.types must be a table from task types to settings")
     styles = {name: replace(style, **_table(f"agent.types.{name}", own, _STYLE)) for name, own in types.items()}
-    return AgentConfig(style, styles, _model(model, environ), tools, imports)
+    return AgentConfig(style, styles, _model(model, environ), tools, imports, coordination_tools)
 
 
 def _model(raw: object, environ: Mapping[str, str]) -> ModelConfig:
@@ -112,6 +114,12 @@ def _texts(where: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _flag(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where} must be true or false, found {value!r}")
+    return value
+
+
 def _dotted(where: str, value: Any) -> str:
     module, colon, function = _text(where, value).partition(":")
     if not (module and colon and function):
@@ -148,6 +156,14 @@ def _one_of(allowed: tuple[str, ...]) -> Check:
 
 
 _STYLE: dict[str, Check] = {"kind": _one_of(KINDS), "max_steps": _steps, "instructions": _text}
+_AGENT: dict[str, Check] = {
+    **_STYLE,
+    "types": _any,
+    "model": _any,
+    "tools": _dotted,
+    "imports": _texts,
+    "coordination_tools": _flag,
+}
 _MODEL: dict[str, Check] = {
     "provider": _one_of(PROVIDERS),
     "model_id": _text,

@@ -45,6 +45,17 @@ class Task:
     session: str
 
 
+@dataclass(frozen=True)
+class ToolResult:
+    """The daemon's answer to one call of a tool."""
+
+    call_id: int
+    ok: bool
+    value: Any
+    code: str
+    message: str
+
+
 def parse_frame(line: bytes) -> Frame:
     """Read one line. A number too long for Python becomes infinity, which no payload may hold."""
     try:
@@ -93,6 +104,16 @@ def parse_task(frame: Frame) -> Task:
         max_tool_calls=_count(frame, "max_tool_calls", 0),
         session="fresh" if frame.get("session") is None else _text(frame, "session"),
     )
+
+
+def parse_tool_result(frame: Frame) -> ToolResult:
+    """Check a `tool_result` frame."""
+    call_id, ok = _count(frame, "call_id", 1), frame.get("ok")
+    if call_id is None or not isinstance(ok, bool):
+        raise ProtocolError("tool_result needs call_id and ok")
+    if ok:
+        return ToolResult(call_id, ok, frame.get("value"), "", "")
+    return ToolResult(call_id, ok, None, _text(frame, "code"), _text(frame, "message"))
 
 
 def _text(frame: Frame, key: str) -> str:

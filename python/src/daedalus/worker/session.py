@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daedalus.worker import exits
+from daedalus.worker.bridge import Bridge
 from daedalus.worker.config import ConfigError
 from daedalus.worker.gate import Gate
 from daedalus.worker.heartbeat import Pulse
@@ -20,7 +21,7 @@ from daedalus.worker.run import Agents, Run
 from daedalus.worker.safe_json import cut
 from daedalus.worker.wire import Wire
 
-BuildAgents = Callable[[Init], Agents]
+BuildAgents = Callable[[Init, Bridge], Agents]
 
 
 class Session:
@@ -32,6 +33,7 @@ class Session:
         self._inbox: queue.Queue[Task | Frame] = queue.Queue()
         self._pulse = Pulse()
         self._gate = Gate()
+        self._bridge = Bridge(wire)
         # The task between its frame and its terminal frame. Reader and main thread both change it.
         self._lease: Task | None = None
         self._lock = threading.Lock()
@@ -50,7 +52,7 @@ class Session:
             return exits.OK
         self._wire.max_frame_bytes = init.max_frame_bytes
         try:
-            agents = self._build_agents(init)
+            agents = self._build_agents(init, self._bridge)
         except Exception as error:
             sentence = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
             self._wire.send("init_error", message=cut(sentence, 2000))
@@ -99,7 +101,7 @@ class Session:
 
     def _release(self) -> None:
         with self._lock:
-            self._lease = self._pulse.task_id = None
+            self._lease = self._pulse.task_id = self._bridge.task_id = None
             self._gate.reset()
 
     def _read(self) -> None:
@@ -126,10 +128,12 @@ class Session:
                 if self._lease is not None:
                     raise ProtocolError(f"a task while {self._lease.task_id} is not finished")
                 # Taken here and not by the main thread: a cancel right behind it must find it.
-                self._lease, self._pulse.task_id = task, task.task_id
+                self._lease, self._pulse.task_id, self._bridge.task_id = task, task.task_id, task.task_id
             self._inbox.put(task)
         elif type_ == "cancel":
             self._cancel(frame)
+        elif type_ == "tool_result":
+            self._bridge.receive(frame)
         elif type_ == "ping":
             self._wire.send("pong", nonce=_echo(frame.get("nonce")))
         elif type_ in ("init", "shutdown"):
