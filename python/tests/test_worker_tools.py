@@ -98,7 +98,7 @@ def test_the_model_is_told_how_to_use_them(kind):
     bridge: Any = None
     with_tools = AgentFactory(parse({**raw, "coordination_tools": True}, {}), bridge).build("general", print)
     assert with_tools.instructions == f"Be brief.\n{INSTRUCTIONS}"
-    assert NAMES < with_tools.tools.keys()
+    assert with_tools.tools.keys() > NAMES
     without = AgentFactory(parse(raw, {}), bridge).build("general", print)
     assert without.instructions == "Be brief."
     assert not NAMES & without.tools.keys()

@@ -26,18 +26,11 @@ def pool_tools(bridge: Bridge) -> list[Tool]:
 class _PoolTool(Tool):
     """A tool that the daemon answers."""
 
-    # Of the class above: smolagents checks it, although nobody makes one of these.
-    name = "pool_tool"
-    description = "Answered by the daemon."
-    inputs: dict[str, dict[str, Any]] = {}
     output_type = "object"
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
-
-    def forward(self) -> Any:
-        return self._bridge.call(self.name, {})
 
 
 class SubmitTask(_PoolTool):
@@ -130,6 +123,10 @@ class PoolMetrics(_PoolTool):
 
     name = "coordination_metrics"
     description = "Returns the numbers of the pool: agents by status, tasks by status, waits and latencies."
+    inputs: dict[str, dict[str, Any]] = {}
+
+    def forward(self) -> Any:
+        return self._bridge.call(self.name, {})
 
 
 class IsolationReport(_PoolTool):
@@ -137,3 +134,7 @@ class IsolationReport(_PoolTool):
 
     name = "isolation_report"
     description = "Returns what the operating system says of how far the agents are kept apart, and every issue."
+    inputs: dict[str, dict[str, Any]] = {}
+
+    def forward(self) -> Any:
+        return self._bridge.call(self.name, {})
