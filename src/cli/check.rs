@@ -77,9 +77,11 @@ fn for_people(report: &CheckReport, advice: &str) -> String {
     let unknown = || format!("what a start does with the tasks in progress: {NOT_READABLE}");
     let at_start = report.at_start.as_ref().map_or_else(unknown, |at_start| {
         format!(
-            "a start requeues {} of the tasks in progress; {} go on with their external agents",
+            "a start requeues {} of the tasks in progress; {} go on with their external agents; {} are \
+             cancelled with the attempts that handed them out",
             at_start.requeued.len(),
-            at_start.going_on.len()
+            at_start.going_on.len(),
+            at_start.cancelled.len()
         )
     });
     let mut text = format!(

@@ -1,5 +1,6 @@
 //! Whether a store is sound, and what a start would find in it.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Unreadable};
 use super::{agents, cannot, lessons, load, log, once, open, place, schema};
-use crate::domain::{AgentId, AgentKind, TaskId, TaskState, TaskStatus};
+use crate::domain::{AgentId, AgentKind, Attempt, Parent, TaskId, TaskState, TaskStatus};
 use crate::store::StoreError;
 
 /// How many things are said to be wrong at most; one broken page brings many.
@@ -81,14 +82,17 @@ pub struct AgentKinds {
     pub external: u64,
 }
 
-/// What a start would do with the tasks that are with an agent. While the daemon runs it says
-/// nothing: they are at work.
+/// What a start would do with the tasks that are with an agent, and with their children. While the
+/// daemon runs it says nothing: they are at work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AtStart {
     /// They go back to the queue: their agent is a process, or unknown.
     pub requeued: Vec<TaskId>,
     /// They go on: their agent is a program elsewhere.
     pub going_on: Vec<TaskId>,
+    /// They are cancelled, also those that are pending: the attempt that handed them out ends, and
+    /// they are not detached.
+    pub cancelled: Vec<TaskId>,
 }
 
 /// Reads the store at `path`, or a backup of one, and changes nothing. It may be in use, by another
@@ -228,16 +232,22 @@ impl CheckReport {
         // Only what is needed of each: there may be many, with large payloads.
         let held = |row: &Row<'_>| {
             let task = rows::task(row, true)?;
-            Ok(match task.state {
-                TaskState::InProgress { agent } => Some((task.id, agent)),
+            let runs = match task.state {
+                TaskState::InProgress { agent } => Some((task.attempt, externals.contains(&agent))),
                 TaskState::Pending(_) | TaskState::Ended { .. } => None,
-            })
+            };
+            Ok((task.id, Live { runs, parent: task.parent }))
         };
+        let live = self.each(store, &load::live(), "task", held)?;
+        let known: BTreeMap<_, _> = live.iter().copied().collect();
         let mut at_start = AtStart::default();
-        for (task, agent) in self.each(store, &load::live(), "task", held)?.into_iter().flatten() {
-            let goes_on = externals.contains(&agent);
-            let list = if goes_on { &mut at_start.going_on } else { &mut at_start.requeued };
-            list.push(task);
+        for (id, task) in live {
+            match task.runs {
+                _ if task.falls(&known) => at_start.cancelled.push(id),
+                Some((_, true)) => at_start.going_on.push(id),
+                Some((_, false)) => at_start.requeued.push(id),
+                None => {}
+            }
         }
         Ok(at_start)
     }
@@ -263,6 +273,24 @@ impl CheckReport {
             }
         }
         Ok(values)
+    }
+}
+
+/// What of a live task says what a start does with it.
+#[derive(Clone, Copy)]
+struct Live {
+    /// The attempt that runs, and whether that goes on.
+    runs: Option<(Attempt, bool)>,
+    parent: Option<Parent>,
+}
+
+impl Live {
+    /// Whether the attempt that handed it out is open and ends at the start.
+    fn falls(&self, known: &BTreeMap<TaskId, Self>) -> bool {
+        let Some(parent) = self.parent.filter(|parent| !parent.detach) else { return false };
+        let Some(of) = known.get(&parent.task_id) else { return false };
+        let ends = of.runs.filter(|(attempt, _)| *attempt == parent.attempt);
+        ends.is_some_and(|(_, goes_on)| !goes_on || of.falls(known))
     }
 }
 

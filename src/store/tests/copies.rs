@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::sample::{agent, agent_id, changed, ended, lesson, new, payload, pending, running};
 use super::{Place, bytes};
-use crate::domain::{AgentKind, AgentRecord, Change, TaskState, TaskStatus};
+use crate::domain::{AgentKind, AgentRecord, Attempt, Change, Parent, Task, TaskState, TaskStatus};
 use crate::store::{
     AgentKinds, AtStart, SqliteStore, Store, StoreError, TaskCounts, backup, check,
 };
@@ -169,8 +169,34 @@ fn a_check_counts_what_is_there_and_what_a_start_would_do() {
     assert_eq!((report.target, report.version), (Some(Some(2)), report.known_version));
     // That of a process, and that of nobody.
     let requeued = vec![running(1).id, running(3).id];
-    let at_start = AtStart { requeued, going_on: vec![running(2).id] };
+    let at_start = AtStart { requeued, going_on: vec![running(2).id], cancelled: Vec::new() };
     assert_eq!(report.at_start, Some(at_start));
+}
+
+#[test]
+fn a_check_says_which_children_a_start_cancels() {
+    let place = Place::new();
+    let mut store = filled(&place);
+    let child = |seq, parent, attempt, detach| {
+        let of = Parent { task_id: parent, attempt: Attempt::new(attempt), depth: 1, detach };
+        Task { parent: Some(of), ..pending(seq) }
+    };
+    // Of what is cut off, of what goes on, of an attempt before, detached, and of the first.
+    let (cut_off, goes_on) = (running(1).id, running(2).id);
+    let children = [
+        child(21, cut_off, 1, false),
+        child(22, goes_on, 1, false),
+        child(23, cut_off, 0, false),
+        child(24, cut_off, 1, true),
+    ];
+    let first = Task { parent: children[0].parent, ..running(20) };
+    let below = child(25, first.id, 1, false);
+    let cancelled = vec![first.id, children[0].id, below.id];
+    store.commit(children.into_iter().chain([first, below]).map(new).collect()).unwrap();
+    let mut at_start = check(&place.file()).unwrap().at_start.unwrap();
+    at_start.cancelled.sort_unstable();
+    assert_eq!(at_start.cancelled, cancelled);
+    assert_eq!(at_start.requeued, [running(1).id, running(3).id]);
 }
 
 #[test]
