@@ -139,10 +139,11 @@ impl Connection {
         self.call("GET", path, "").await
     }
 
-    async fn call(&mut self, method: &str, path: &str, body: &str) -> &[u8] {
+    /// Sends a request and returns the body of its 200.
+    pub(crate) async fn call(&mut self, method: &str, path: &str, body: &str) -> &[u8] {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: {ACCEPTED}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await.unwrap();
@@ -212,6 +213,9 @@ pub(crate) fn submit_and_complete(addr: &str, connections: usize, time: Duration
 pub(crate) fn task_id(answer: &[u8]) -> &str {
     std::str::from_utf8(&answer[12..48]).expect("a task id first")
 }
+
+/// What tools answer in, and everything else does.
+const ACCEPTED: &str = "application/json, text/event-stream";
 
 pub(crate) const SUBMIT: &str =
     r#"{"task_type":"research","payload":{"prompt":"What grows in the north?","depth":3}}"#;
