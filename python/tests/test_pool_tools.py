@@ -39,7 +39,7 @@ def pool(tmp_path: Path) -> Iterator[str]:
     config.write_text(f"[pool]\nsize = 2\n[worker]\ncommand = {toml(command)}\nagent = {toml(agent)}\n")
     daemon = Daemon(Path(program).resolve(), config, tmp_path / "state", "127.0.0.1:0")
     try:
-        yield daemon.wait_ready(DEADLINE_S).base_url
+        yield daemon.wait_ready(DEADLINE_S).url
     finally:
         assert daemon.stop() == 0, daemon.last_lines()
 

@@ -341,7 +341,8 @@ fn a_reader_that_keeps_the_log_from_shrinking_is_said_and_nobody_else_is() {
     site.commit(large(66));
     assert!(until_said(&mut site, 1) > 20_000_000, "it may be a short one");
     assert!(site.gauges.read().wal_bytes > 64 * MIB as u64);
-    assert!(until_said(&mut site, 2) >= 59_000_000, "once a minute");
+    // The first may have been said some looks before it was seen here.
+    assert!(until_said(&mut site, 2) >= 50_000_000, "once a minute");
     drop(reader);
     (0..3).for_each(|_| go_on(&mut site));
     until("it is emptied", || bytes(&place.wal()) < MIB as u64);
