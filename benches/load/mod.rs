@@ -163,9 +163,18 @@ impl Connection {
                 let (name, value) = line.split_once(": ")?;
                 name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
             });
-            let end = head + 4 + length.expect("a content-length");
+            let begin = head + 4;
+            let (begin, end) = match length {
+                Some(length) => (begin, begin + length),
+                // In chunks, of which tools send one: its size, itself, and the end.
+                None if text[begin..].ends_with(b"\r\n0\r\n\r\n") => {
+                    let size = text[begin..].windows(2).position(|end| end == b"\r\n").unwrap();
+                    (begin + size + 2, read - 7)
+                }
+                None => continue,
+            };
             if read >= end {
-                return &self.buffer[head + 4..end];
+                return &self.buffer[begin..end];
             }
         }
     }
