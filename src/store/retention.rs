@@ -28,6 +28,11 @@ impl Retention {
         Self { keep_us, wall_us, gauges, more: false, step_at_us: 0 }
     }
 
+    /// Whether the last step left something to forget.
+    pub(super) const fn has_more(&self) -> bool {
+        self.more
+    }
+
     /// How long until the next step.
     pub(super) const fn pause_us(&self) -> u64 {
         if self.more { GO_ON_US } else { STEP_EVERY_US }

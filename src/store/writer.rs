@@ -20,6 +20,8 @@ const UPKEEP_US: u64 = 200_000;
 /// After each so many looks with nothing to commit the store is tidied up: not between two commits
 /// of a quiet day.
 const QUIET_LOOKS: u32 = 25;
+/// How often it looks once there is nothing left to do.
+const REST_US: u64 = 1_000_000;
 /// How many turns become one commit at most.
 const TURNS_PER_COMMIT: usize = 1_024;
 /// A write-ahead log of this size does not shrink although it should.
@@ -180,6 +182,8 @@ struct Thread {
     quiet_looks: u32,
     /// How often in a row readers kept the store from being tidied up.
     kept_from_it: u32,
+    /// Whether it was tidied up wholly since the last commit.
+    is_tidy: bool,
 }
 
 impl Thread {
@@ -200,6 +204,7 @@ impl Thread {
             was_full: false,
             quiet_looks: 0,
             kept_from_it: 0,
+            is_tidy: false,
         }
     }
 
@@ -216,7 +221,10 @@ impl Thread {
     fn work(&mut self, orders: &Receiver<Order>) -> Result<(), StoreError> {
         let mut changes = Vec::new();
         loop {
-            let pause = Duration::from_micros(self.retention.pause_us());
+            // A daemon at rest looks seldom: each look finds the caches cold.
+            let is_at_rest = self.is_tidy && !self.retention.has_more();
+            let pause_us = if is_at_rest { REST_US } else { self.retention.pause_us() };
+            let pause = Duration::from_micros(pause_us);
             let mut next = match orders.recv_timeout(pause) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -243,6 +251,7 @@ impl Thread {
                 self.gauges.committed(turns as u64);
                 (self.on_committed)(turn);
                 self.quiet_looks = 0;
+                self.is_tidy = false;
             } else {
                 self.quiet_looks = self.quiet_looks.saturating_add(1);
             }
@@ -296,7 +305,9 @@ impl Thread {
     /// A log that is too large is said only when readers were in the way again and again: one large
     /// commit makes it so for a moment, and so does a short read.
     fn tidy_up(&mut self, too_large: Option<u64>, now_us: u64) -> Result<(), StoreError> {
-        match self.store.checkpoint()? {
+        let tidied = self.store.checkpoint()?;
+        self.is_tidy = matches!(tidied, Tidied::Wholly);
+        match tidied {
             Tidied::Wholly => self.kept_from_it = 0,
             Tidied::ReaderInTheWay => self.kept_from_it += 1,
             Tidied::NotNow(error) => self.not_now(&error, now_us),

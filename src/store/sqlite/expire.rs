@@ -22,6 +22,8 @@ const LOOK: &str = "SELECT seq, created_us, status >= 2 AND ended_us < ?2 FROM t
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     after: i64,
+    /// Whether nothing was removed since the file was as small as it is worth.
+    is_trim: bool,
 }
 
 impl Walk {
@@ -47,9 +49,13 @@ impl Walk {
                 }
             }
             transaction.commit()?;
+            self.is_trim = false;
+        }
+        if !self.is_trim {
+            self.is_trim = !give_back(connection)?;
         }
         let tasks = old.len() as u64;
-        Ok(Expired { tasks, more: give_back(connection)? || more })
+        Ok(Expired { tasks, more: more || !self.is_trim })
     }
 }
 
