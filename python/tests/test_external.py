@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 import threading
 import time
@@ -328,6 +329,20 @@ def test_an_answer_is_repeated_until_the_daemon_took_or_refused_it():
         told = [seen.path for seen in server.seen if seen.path.startswith("/tasks/")]
         assert told == ["/tasks/t/complete?attempt=1"] * 3 + ["/tasks/u/complete?attempt=1"]
         assert server.seen[-1].method == "DELETE"
+
+
+def test_an_agent_that_comes_while_the_worker_leaves_is_removed():
+    def late(connection: socket.socket, seen: Any) -> None:
+        time.sleep(0.5)
+        answer(200, {"agent_id": "a", "incarnation": 1})(connection, seen)
+
+    with FakeServer() as server:
+        server.acts = [late, answer(200, {})]
+        worker = Worker(server.url)
+        worker.task("general")(lambda payload, context: "r")
+        with running(worker):
+            until("it has asked for a place", lambda: server.seen)
+        assert [(seen.method, seen.path) for seen in server.seen] == [("POST", "/agents"), ("DELETE", "/agents/a")]
 
 
 def test_a_task_that_comes_while_the_worker_leaves_is_given_back():

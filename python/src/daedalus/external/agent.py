@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from daedalus.client import AgentNotFound, ApiError, AsyncClient, Conflict, DaedalusError
-from daedalus.client.answers import Assignment, Beat
+from daedalus.client.answers import Assignment, Beat, Started
 from daedalus.external.report import Report, refused
 
 log = logging.getLogger("daedalus.external")
@@ -34,6 +34,7 @@ class Agent:
         self.is_own = agent_id is None
         self.beat_s = min(BEAT_MOST_S, lease_s / BEATS_PER_LEASE)
         self._is_known = False
+        self._arriving: asyncio.Task[Started] | None = None
         self._said = ""
         self._task_types = task_types
         self._lease_s = lease_s
@@ -107,15 +108,18 @@ class Agent:
 
     async def leave(self) -> None:
         """Remove the agent when it is this worker's own; its task goes back to the queue."""
-        if self.id is None or not self.is_own:
+        if not self.is_own:
             return
         try:
             async with asyncio.timeout(LEAVE_S):
-                await self._leaving.remove(self.id)
+                if self._arriving is not None:
+                    self._arrived(await self._arriving)
+                if self.id is not None:
+                    await self._leaving.remove(self.id)
         except AgentNotFound:
             return
         except (DaedalusError, TimeoutError) as error:
-            log.warning("the agent %s was not removed: %s", self.id, error)
+            log.warning("the agent %s was not removed: %s", self.id or "that was asked for", error)
 
     async def _join(self) -> str:
         if not self.is_own and not self._is_known:
@@ -124,10 +128,20 @@ class Agent:
                 self.beat_s = min(self.beat_s, lease_s / BEATS_PER_LEASE)
             self._is_known = True
         if self.id is None:
-            started = await self._client.spawn("external", lease_s=self._lease_s, task_types=self._task_types)
-            self.id = started["agent_id"]
-            log.info("the agent %s takes %s", self.id, ", ".join(self._task_types))
-        return self.id
+            spawn = self._client.spawn("external", lease_s=self._lease_s, task_types=self._task_types)
+            self._arriving = asyncio.ensure_future(spawn)
+            try:
+                # Shielded: a worker that is stopped before the answer came has an agent to remove all the same.
+                self._arrived(await asyncio.shield(self._arriving))
+            finally:
+                if self._arriving is not None and self._arriving.done():
+                    self._arriving = None
+        return self._known_id()
+
+    def _arrived(self, started: Started) -> None:
+        self._arriving = None
+        self.id = started["agent_id"]
+        log.info("the agent %s takes %s", self.id, ", ".join(self._task_types))
 
     def _say(self, text: str) -> None:
         # Once, and not each second that it lasts.
