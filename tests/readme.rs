@@ -130,7 +130,7 @@ fn every_configuration_key_is_described_with_its_default() {
 
 #[test]
 fn every_error_code_is_described_with_its_status() {
-    let source = read("src/http/problem.rs");
+    let source = read("src/http/problem/code.rs");
     let rows = source.split("(\"").skip(1).filter_map(|rest| {
         let (code, rest) = rest.split_once("\", S::")?;
         Some((code, rest.split_once(',')?.0))

@@ -141,11 +141,13 @@ impl EventLog {
                     }
                 }
             }
-            Event::GateChanged { gate, open, queue_length } => {
+            Event::GateChanged { gate, open, waiting, cause } => {
+                let gate = &**gate;
                 if *open {
-                    info!(log, "gate_opened"; "ts" => ts, "gate" => gate, "queue_length" => queue_length);
+                    info!(log, "gate_opened"; "ts" => ts, "gate" => gate, "tasks_waiting" => waiting);
                 } else {
-                    warn!(log, "gate_closed"; "ts" => ts, "gate" => gate, "queue_length" => queue_length);
+                    warn!(log, "gate_closed";
+                        "ts" => ts, "gate" => gate, "tasks_waiting" => waiting, "cause" => cause);
                 }
             }
             Event::PoolShutdown(closed) => {

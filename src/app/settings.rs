@@ -7,8 +7,8 @@ use slog::{Logger, o};
 
 use super::AGENTS_DIR;
 use crate::actors::{ActorSettings, Patience, PoolSettings, WorkerSettings};
-use crate::config::{Config, WorkerKind};
-use crate::domain::{AgentKind, Gates, Limits, TaskType};
+use crate::config::{Config, GateConfig, WorkerKind};
+use crate::domain::{AgentKind, GateSpec, Gates, Limits, TaskType};
 use crate::http::HttpSettings;
 
 /// Room for what stands around a payload or result in a frame.
@@ -38,7 +38,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
             start_timeout_us: micros(worker.start_timeout),
             timeout_us: TaskType::ALL.map(timeout),
         },
-        gates: Gates::default(),
+        gates: Gates::new(config.gates.iter().map(gate_spec).collect()),
         pool: PoolSettings {
             size: pool.size,
             max_size: pool.max_size,
@@ -64,6 +64,17 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
         },
         call_timeout: config.http.call_timeout,
         drain: pool.drain,
+    }
+}
+
+fn gate_spec(gate: &GateConfig) -> GateSpec {
+    GateSpec {
+        name: gate.name.as_str().into(),
+        types: gate.task_types,
+        is_probed: gate.health_url.is_some(),
+        start_grace_us: micros(gate.start_grace),
+        hold_us: micros(gate.interval),
+        max_wait_us: gate.max_wait.map(micros),
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, Co
         store: store(&mut reader, defaults.store, &state_dir)?,
         log: log(&mut reader, defaults.log)?,
         types: types(&mut reader)?,
+        gates: Vec::new(),
+        follow_ups: Vec::new(),
+        schedules: Vec::new(),
         state_dir,
     };
     reader.finish()?;

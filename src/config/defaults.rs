@@ -62,6 +62,9 @@ impl Default for Config {
                 retention: Duration::from_secs(7 * 24 * 3600),
                 min_free_mb: 64,
             },
+            gates: Vec::new(),
+            follow_ups: Vec::new(),
+            schedules: Vec::new(),
             log: LogConfig { level: Level::Info, format: LogFormat::Json },
             state_dir: PathBuf::from(".daedalus"),
         }

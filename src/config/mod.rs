@@ -22,8 +22,8 @@ use std::path::PathBuf;
 pub use error::{ConfigError, Place};
 pub use render::render;
 pub use values::{
-    Config, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig, TypeConfig,
-    WorkerConfig, WorkerKind,
+    Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig,
+    TypeConfig, WorkerConfig, WorkerKind,
 };
 
 /// The file that is read when none is named and it exists.

@@ -39,7 +39,19 @@ type Keys = Vec<(&'static str, Value)>;
 
 /// Every key with its value. The patterns name every field, so that a new one cannot be missed.
 pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
-    let Config { http, pool, queue, worker, types, store, log, state_dir: _ } = config;
+    let Config {
+        http,
+        pool,
+        queue,
+        worker,
+        types,
+        store,
+        log,
+        gates: _,
+        follow_ups: _,
+        schedules: _,
+        state_dir: _,
+    } = config;
     let mut sections = vec![
         ("http".to_owned(), http_keys(http)),
         ("pool".to_owned(), pool_keys(pool)),

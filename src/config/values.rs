@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use slog::Level;
 
-use crate::domain::PerType;
+use crate::domain::{FollowUpRule, PerType, ScheduleSpec, TaskTypes};
 
 /// The effective configuration: every value is checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,12 @@ pub struct Config {
     pub store: StoreConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Dependencies that some task types need.
+    pub gates: Vec<GateConfig>,
+    /// What becomes work when tasks complete.
+    pub follow_ups: Vec<FollowUpRule>,
+    /// Tasks that are submitted again and again.
+    pub schedules: Vec<ScheduleSpec>,
     /// Where the daemon keeps its own files, absolute after [`load`](super::load): the agents' work
     /// directories, and the store unless its path leads elsewhere. No key of the file:
     /// `--state-dir`, else `DAEDALUS_STATE_DIR`, else the first path in the service manager's
@@ -60,6 +66,27 @@ pub struct HttpConfig {
     pub allowed_hosts: Vec<String>,
     /// How long a call may take beyond what it may wait by itself.
     pub call_timeout: Duration,
+}
+
+/// A dependency: one `[[gate]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateConfig {
+    /// Its name.
+    pub name: String,
+    /// The types that need it.
+    pub task_types: TaskTypes,
+    /// What is asked how it is; `None`: it is closed and opened by hand only.
+    pub health_url: Option<String>,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How many answers in a row must be bad to close the gate.
+    pub failures_to_close: u32,
+    /// How long it may take after a start until something is known.
+    pub start_grace: Duration,
+    /// How long a task waits for it before it fails; `None`: for ever.
+    pub max_wait: Option<Duration>,
 }
 
 /// Section `[pool]`.

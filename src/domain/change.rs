@@ -1,5 +1,8 @@
 //! What a turn of the scheduler changed that must outlive the daemon: changes, as data.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::agent::{AgentKind, Leaving, StatusReason};
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use super::priority::Seq;
@@ -26,6 +29,13 @@ pub enum Change {
     Learned(Lesson),
     /// So many agents should live.
     Target(usize),
+    /// What a part of the pool remembers under this name is now this text.
+    Note {
+        /// Whose it is: `gates`, or `schedule:` and its name.
+        name: Arc<str>,
+        /// The text: JSON of the part's own.
+        text: String,
+    },
 }
 
 /// One success of one agent.
@@ -89,6 +99,8 @@ pub struct Snapshot {
     pub lessons: Vec<Lesson>,
     /// How many agents should live; `None`: nobody said so yet.
     pub target: Option<usize>,
+    /// What parts of the pool remember, by [`Change::Note`].
+    pub notes: BTreeMap<String, String>,
     /// The newest number of a submission that the store knows.
     pub last_seq: Option<Seq>,
 }

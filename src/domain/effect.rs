@@ -1,5 +1,7 @@
 //! What a turn of the scheduler wants done outside: effects, as data.
 
+use std::sync::Arc;
+
 use super::agent::StatusReason;
 use super::attempt::{Failure, Outcome};
 use super::decision::Rule;
@@ -305,11 +307,13 @@ pub enum Event {
     /// A dependency went away or came back.
     GateChanged {
         /// Which.
-        gate: String,
+        gate: Arc<str>,
         /// Whether it is back.
         open: bool,
-        /// Pending tasks when it changed.
-        queue_length: usize,
+        /// Pending tasks that wait for it.
+        waiting: usize,
+        /// Why, when it is closed.
+        cause: Option<String>,
     },
     /// The last agent of a pool that was shut down is gone.
     PoolShutdown(PoolClosed),

@@ -1,5 +1,7 @@
 //! Why a request was refused. A refused request changed nothing.
 
+use std::sync::Arc;
+
 use super::ids::{Attempt, Incarnation, TaskId};
 use super::parent::{MAX_CHILDREN, MAX_DEPTH};
 use super::task::TaskStatus;
@@ -23,6 +25,25 @@ pub enum Refusal {
         /// When a place is likely to be free, in seconds.
         retry_after_s: u32,
     },
+    /// As many tasks wait for a gate as may.
+    #[error(
+        "{max_depth} tasks wait already for {gate}, which is down; that is queue.max_depth; try again \
+         in {retry_after_s} s"
+    )]
+    GateBacklogFull {
+        /// The gate.
+        gate: Arc<str>,
+        /// How many may wait.
+        max_depth: usize,
+        /// When to try again, in seconds.
+        retry_after_s: u32,
+    },
+    /// No gate of this name.
+    #[error("there is no gate with this name; GET /gates lists them")]
+    GateNotFound,
+    /// No schedule of this name.
+    #[error("there is no schedule with this name; GET /schedules lists them")]
+    ScheduleNotFound,
     /// As many agents exist as may.
     #[error("the pool has {max_size} agents already, which is pool.max_size; remove one first")]
     PoolFull {

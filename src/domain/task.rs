@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::attempt::AttemptRecord;
 use super::decision::Preference;
+use super::follow_up::FollowUps;
 use super::idempotency::IdempotencyKey;
 use super::ids::{AgentId, Attempt, TaskId, TraceId};
 use super::json::Json;
@@ -158,6 +159,11 @@ pub struct Task {
     pub interruptions: u32,
     /// When its first attempt started since it was last asked for.
     pub first_started: Option<Now>,
+    /// How long the gates of its type had been closed in all when it was last asked for, in
+    /// microseconds: what they are closed from then on is no part of its latency.
+    pub gated_us: u64,
+    /// What became of the items of its result, when a rule looked at them.
+    pub follow_ups: Option<FollowUps>,
     /// What the agent found.
     pub result: Option<Json>,
     /// Why it failed.
@@ -183,6 +189,8 @@ impl Task {
             failed_on: Vec::new(),
             interruptions: 0,
             first_started: None,
+            gated_us: 0,
+            follow_ups: None,
             result: None,
             error: None,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
 use super::attempt::AttemptRecord;
+use super::gate::{GateMode, GateState};
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 use super::json::Json;
 use super::priority::{Priority, Seq};
@@ -92,6 +93,32 @@ pub enum PendingReason {
     ExcludedEverywhere,
     /// Every agent that may run it is busy or degraded.
     NoIdleAgent,
+}
+
+/// A gate: what is known of a dependency, and what waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The types that need it.
+    pub types: TaskTypes,
+    /// Whether their tasks may run.
+    pub state: GateState,
+    /// Whether that is by order.
+    pub mode: GateMode,
+    /// Since when it is in this state.
+    pub since: Now,
+    /// Why it is closed, or what went wrong last while it is open.
+    pub last_error: Option<String>,
+    /// Until when it stays closed because a task said that the dependency is down; `None`: no task
+    /// did.
+    pub held_until: Option<Now>,
+    /// Pending tasks of its types.
+    pub waiting: usize,
+    /// How many of them count against the depth of its backlog.
+    pub counted: usize,
+    /// How often it was closed since the start.
+    pub closures: u64,
 }
 
 /// Which tasks a client wants to see.

@@ -1,6 +1,8 @@
 //! What goes wrong, in one table: every refusal of the pool, every way a call can fail and every
 //! error of the edge has its code, its status and its title here.
 
+mod code;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -10,217 +12,29 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
+pub(super) use code::Code;
+
 use crate::actors::handle::CallError;
 use crate::domain::{Attempt, MAX_CHILDREN, MAX_DEPTH, Refusal, TraceId};
-
-/// What a client may branch on. The names are part of the API; the titles and details are not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    ValidationFailed,
-    MissingBody,
-    InvalidJson,
-    BodyUnreadable,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    NotFound,
-    MethodNotAllowed,
-    NotAcceptable,
-    HostNotAllowed,
-    UnsupportedProtocol,
-    TaskNotFound,
-    AgentNotFound,
-    QueueFull,
-    PoolFull,
-    PoolClosing,
-    AlreadyFinished,
-    StaleAttempt,
-    AttemptRequired,
-    NotRunning,
-    NotExternal,
-    StaleIncarnation,
-    NotDegraded,
-    AgentFailed,
-    IdempotencyConflict,
-    NotRetryable,
-    TooDeep,
-    TooManyChildren,
-    WouldDeadlock,
-    Draining,
-    StoreFull,
-    Overloaded,
-    NotReady,
-    Unavailable,
-    NoAnswer,
-    Internal,
-}
-
-impl Code {
-    /// Every code.
-    pub(super) const ALL: [Self; 36] = [
-        Self::ValidationFailed,
-        Self::MissingBody,
-        Self::InvalidJson,
-        Self::BodyUnreadable,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::NotAcceptable,
-        Self::HostNotAllowed,
-        Self::UnsupportedProtocol,
-        Self::TaskNotFound,
-        Self::AgentNotFound,
-        Self::QueueFull,
-        Self::PoolFull,
-        Self::PoolClosing,
-        Self::AlreadyFinished,
-        Self::StaleAttempt,
-        Self::AttemptRequired,
-        Self::NotRunning,
-        Self::NotExternal,
-        Self::StaleIncarnation,
-        Self::NotDegraded,
-        Self::AgentFailed,
-        Self::IdempotencyConflict,
-        Self::NotRetryable,
-        Self::TooDeep,
-        Self::TooManyChildren,
-        Self::WouldDeadlock,
-        Self::Draining,
-        Self::StoreFull,
-        Self::Overloaded,
-        Self::NotReady,
-        Self::Unavailable,
-        Self::NoAnswer,
-        Self::Internal,
-    ];
-
-    /// The name on the wire.
-    pub(super) const fn name(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The name, the status and the title.
-    pub(super) const fn row(self) -> (&'static str, StatusCode, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::ValidationFailed => {
-                ("validation_failed", S::UNPROCESSABLE_ENTITY, "A value is not allowed")
-            }
-            Self::MissingBody => ("missing_body", S::UNPROCESSABLE_ENTITY, "A body is needed"),
-            Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "The body is not JSON"),
-            Self::BodyUnreadable => {
-                ("body_unreadable", S::BAD_REQUEST, "The body could not be read")
-            }
-            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::UnsupportedMediaType => {
-                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body is no JSON")
-            }
-            Self::NotFound => ("not_found", S::NOT_FOUND, "There is nothing at this path"),
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed here")
-            }
-            Self::NotAcceptable => {
-                ("not_acceptable", S::NOT_ACCEPTABLE, "The answer would not be taken")
-            }
-            Self::HostNotAllowed => {
-                ("host_not_allowed", S::FORBIDDEN, "The host is not one of this daemon")
-            }
-            Self::UnsupportedProtocol => {
-                ("unsupported_protocol", S::BAD_REQUEST, "This protocol is not spoken here")
-            }
-            Self::TaskNotFound => ("task_not_found", S::NOT_FOUND, "There is no such task"),
-            Self::AgentNotFound => ("agent_not_found", S::NOT_FOUND, "There is no such agent"),
-            Self::QueueFull => ("queue_full", S::TOO_MANY_REQUESTS, "The queue is full"),
-            Self::PoolFull => ("pool_full", S::SERVICE_UNAVAILABLE, "The pool is full"),
-            Self::PoolClosing => ("pool_closing", S::CONFLICT, "The pool is being shut down"),
-            Self::AlreadyFinished => ("already_finished", S::CONFLICT, "The task has ended"),
-            Self::StaleAttempt => ("stale_attempt", S::CONFLICT, "The attempt has ended"),
-            Self::AttemptRequired => ("attempt_required", S::CONFLICT, "The attempt must be named"),
-            Self::NotRunning => ("not_running", S::CONFLICT, "No agent has the task"),
-            Self::NotExternal => ("not_external", S::CONFLICT, "Only for external agents"),
-            Self::StaleIncarnation => {
-                ("stale_incarnation", S::CONFLICT, "The incarnation has ended")
-            }
-            Self::NotDegraded => ("not_degraded", S::CONFLICT, "The agent is not degraded"),
-            Self::AgentFailed => ("agent_failed", S::CONFLICT, "The agent was failed"),
-            Self::IdempotencyConflict => {
-                ("idempotency_conflict", S::CONFLICT, "The key was used for something else")
-            }
-            Self::NotRetryable => {
-                ("not_retryable", S::CONFLICT, "The task did not fail and was not cancelled")
-            }
-            Self::TooDeep => ("too_deep", S::CONFLICT, "Children stand too far below"),
-            Self::TooManyChildren => {
-                ("too_many_children", S::CONFLICT, "The attempt has too many children")
-            }
-            Self::WouldDeadlock => {
-                ("would_deadlock", S::CONFLICT, "No agent would be left to run children")
-            }
-            Self::StoreFull => ("store_full", S::SERVICE_UNAVAILABLE, "The disk is nearly full"),
-            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The daemon is stopping"),
-            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Too many calls are open"),
-            Self::NotReady => ("not_ready", S::SERVICE_UNAVAILABLE, "The pool cannot do work"),
-            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "The pool is not there"),
-            Self::NoAnswer => ("no_answer", S::GATEWAY_TIMEOUT, "No answer came in time"),
-            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "The daemon made a mistake"),
-        }
-    }
-
-    /// What a client is told to wait before it tries again, in seconds, when nothing better is
-    /// known. Every 429 and 503 says so.
-    const fn retry_after_s(self) -> Option<u32> {
-        match self {
-            Self::Overloaded => Some(1),
-            Self::QueueFull | Self::PoolFull | Self::NotReady | Self::Unavailable => Some(5),
-            Self::Draining | Self::StoreFull => Some(10),
-            Self::ValidationFailed
-            | Self::MissingBody
-            | Self::InvalidJson
-            | Self::BodyUnreadable
-            | Self::BodyTooLarge
-            | Self::UnsupportedMediaType
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::NotAcceptable
-            | Self::HostNotAllowed
-            | Self::UnsupportedProtocol
-            | Self::TaskNotFound
-            | Self::AgentNotFound
-            | Self::PoolClosing
-            | Self::AlreadyFinished
-            | Self::StaleAttempt
-            | Self::AttemptRequired
-            | Self::NotRunning
-            | Self::NotExternal
-            | Self::StaleIncarnation
-            | Self::NotDegraded
-            | Self::AgentFailed
-            | Self::IdempotencyConflict
-            | Self::NotRetryable
-            | Self::TooDeep
-            | Self::TooManyChildren
-            | Self::WouldDeadlock
-            | Self::NoAnswer
-            | Self::Internal => None,
-        }
-    }
-}
 
 /// The media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The members that some problems have besides those of all, and what they are.
-pub(super) const EXTRA_MEMBERS: [(&str, &str); 14] = [
+pub(super) const EXTRA_MEMBERS: [(&str, &str); 15] = [
     ("task_status", "of `already_finished` and `not_retryable`: the status of the task"),
     ("finished_by_attempt", "of `already_finished`: which attempt ended the task, or `null`"),
     ("newest_attempt", "of `stale_attempt` and `attempt_required`"),
     ("current_incarnation", "of `stale_incarnation`"),
     ("agent_status", "of `not_degraded`"),
     ("task_id", "of `idempotency_conflict`: the task that has the key"),
-    ("max_depth", "of `queue_full`, and of `too_deep`: how far children may stand below a root"),
+    (
+        "max_depth",
+        "of `queue_full` and `gate_backlog_full`, and of `too_deep`: how far children may stand below a root",
+    ),
     ("max_children", "of `too_many_children`: how many one attempt may hand out"),
     ("waiting_parents", "of `would_deadlock`: how many tasks wait for children already"),
     ("live_agents", "of `would_deadlock`"),
+    ("gate", "of `gate_backlog_full`: its name"),
     ("max_size", "of `pool_full`"),
     ("min_free_mb", "of `store_full`"),
     ("max_body_bytes", "of `body_too_large`"),
@@ -368,6 +182,11 @@ impl From<Refusal> for Problem {
                 retry_after_s: Some(retry_after_s),
                 ..problem(Code::QueueFull).with("max_depth", max_depth)
             },
+            Refusal::GateBacklogFull { gate, max_depth, retry_after_s } => Self {
+                retry_after_s: Some(retry_after_s),
+                ..problem(Code::GateBacklogFull).with("gate", &*gate).with("max_depth", max_depth)
+            },
+            Refusal::GateNotFound | Refusal::ScheduleNotFound => problem(Code::NotFound),
             Refusal::PoolFull { max_size } => problem(Code::PoolFull).with("max_size", max_size),
             Refusal::PoolClosing => problem(Code::PoolClosing),
             Refusal::Draining => problem(Code::Draining),

@@ -38,6 +38,7 @@ struct Tables {
     agents: BTreeMap<AgentId, AgentRecord>,
     lessons: BTreeMap<(AgentId, TaskType, usize), Lesson>,
     target: Option<usize>,
+    notes: BTreeMap<String, String>,
     last_seq: Option<Seq>,
 }
 
@@ -105,6 +106,9 @@ impl Tables {
                 self.lessons.retain(|&(whose, _, _), _| whose != agent);
             }
             Change::Target(target) => self.target = Some(target),
+            Change::Note { name, text } => {
+                self.notes.insert(name.to_string(), text);
+            }
         }
     }
 
@@ -177,6 +181,7 @@ impl Tables {
             cancelled: cancelled.map(|task| Task::clone(task)).collect(),
             lessons,
             target: self.target,
+            notes: self.notes.clone(),
             last_seq: self.last_seq,
         }
     }

@@ -95,6 +95,8 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
         parent: None,
         asked: created,
         first_started: (!is_pending).then_some(started),
+        gated_us: 0,
+        follow_ups: None,
         result: (!is_pending).then(|| json_of(&json!({"found": number}))),
         error: None,
     }

@@ -13,6 +13,7 @@ mod drain;
 mod end;
 mod external;
 mod fail;
+mod gates;
 #[cfg(test)]
 mod inspect;
 mod leave;
@@ -141,16 +142,6 @@ impl Scheduler {
             stopping: false,
             deaf: false,
             store_full: None,
-        }
-    }
-
-    /// A dependency went away or came back (rule 12).
-    pub fn set_gate(&mut self, name: &str, open: bool, now: Now, effects: &mut Vec<Effect>) {
-        if self.gates.set(name, open) {
-            let queue_length = self.queue.len();
-            let event = Event::GateChanged { gate: name.to_owned(), open, queue_length };
-            effects.push(Effect::Event(event));
-            self.dispatch(now, effects);
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) struct Disk {
     pub agents: BTreeMap<AgentId, AgentRecord>,
     pub lessons: BTreeMap<(AgentId, TaskType, usize), Lesson>,
     pub target: Option<usize>,
+    pub notes: BTreeMap<String, String>,
     pub last_seq: Option<Seq>,
 }
 
@@ -44,6 +45,9 @@ impl Disk {
                     self.lessons.insert((lesson.agent, lesson.kind, lesson.slot), lesson);
                 }
                 Change::Target(target) => self.target = Some(target),
+                Change::Note { name, text } => {
+                    self.notes.insert(name.to_string(), text);
+                }
             }
         }
     }
@@ -78,6 +82,7 @@ impl Disk {
             cancelled: cancelled.map(as_read).collect(),
             lessons,
             target: self.target,
+            notes: self.notes.clone(),
             last_seq: self.last_seq,
         }
     }

@@ -2,11 +2,11 @@
 
 use super::world::{World, success};
 use crate::domain::TaskType::{Discovery, General, Migration};
-use crate::domain::{Effect, Event, Gate};
+use crate::domain::{Effect, Event, GateSpec};
 
 fn gated() -> World {
     let types = [Discovery, Migration].into_iter().collect();
-    let mut world = World::with(|_| {}, vec![Gate { name: "discovery".into(), types, open: true }]);
+    let mut world = World::with(|_| {}, vec![GateSpec::new("discovery", types)]);
     world.spawn("anna");
     world
 }
@@ -52,7 +52,7 @@ fn each_change_is_said_once() {
 #[test]
 fn of_two_gates_that_a_type_needs_the_first_closed_one_is_named() {
     let types = || [Discovery].into_iter().collect();
-    let gate = |name: &str| Gate { name: name.into(), types: types(), open: false };
+    let gate = |name: &str| GateSpec { is_probed: true, ..GateSpec::new(name, types()) };
     let mut world = World::with(|_| {}, vec![gate("a"), gate("b")]);
     world.spawn("anna");
     world.submit("t1", Discovery).unwrap();

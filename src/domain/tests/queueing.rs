@@ -162,11 +162,7 @@ fn every_pending_task_says_why_it_waits() {
 
 #[test]
 fn the_first_reason_that_holds_is_the_one_that_is_said() {
-    let gate = crate::domain::Gate {
-        name: "web".into(),
-        types: [Research].into_iter().collect(),
-        open: true,
-    };
+    let gate = crate::domain::GateSpec::new("web", [Research].into_iter().collect());
     let mut world = World::with(|_| {}, vec![gate]);
     world.spawn("anna");
     world.submit("t1", Research).unwrap();

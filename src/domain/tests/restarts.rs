@@ -4,7 +4,7 @@
 use super::world::{World, agent, error, name, seconds, success, task};
 use crate::domain::TaskType::{General, Research};
 use crate::domain::{
-    Attempt, Failing, Gate, Incarnation, Launcher, Outcome, Refusal, TaskStatus, TaskTypes,
+    Attempt, Failing, GateSpec, Incarnation, Launcher, Outcome, Refusal, TaskStatus, TaskTypes,
 };
 
 #[test]
@@ -469,7 +469,7 @@ fn a_start_that_was_not_on_disk_is_the_same_again() {
 #[test]
 fn a_task_behind_a_closed_gate_waits_on() {
     let types: TaskTypes = [Research].into_iter().collect();
-    let gate = Gate { name: "web".into(), types, open: false };
+    let gate = GateSpec { is_probed: true, ..GateSpec::new("web", types) };
     let mut world = World::with(|_| {}, vec![gate]);
     world.join("eve");
     world.submit("t1", Research).unwrap();

@@ -4,7 +4,7 @@ use super::disk::as_read;
 use super::world::{World, agent, error, seconds, success, task};
 use crate::domain::TaskType::{General, Ingest, Research};
 use crate::domain::{
-    Effect, Event, Gate, MAX_MESSAGE_BYTES, Refusal, Report, TaskError, TaskStatus,
+    Effect, Event, GateSpec, MAX_MESSAGE_BYTES, Refusal, Report, TaskError, TaskStatus,
 };
 
 /// A world in which `t1` failed on anna and bert, and for good.
@@ -410,7 +410,7 @@ fn only_agents_that_are_there_and_stay_bring_a_task_forward() {
 #[test]
 fn nobody_knows_when_a_gate_opens() {
     let types = [Research].into_iter().collect();
-    let mut world = World::with(|_| {}, vec![Gate { name: "web".into(), types, open: true }]);
+    let mut world = World::with(|_| {}, vec![GateSpec::new("web", types)]);
     world.spawn("anna");
     world.teach("anna", Research, 1.0);
     world.gate("web", false);

@@ -12,7 +12,7 @@ use proptest::test_runner::FileFailurePersistence;
 
 use super::world::{Deaths, World, agent, error, name, success, task};
 use crate::domain::{
-    AgentKind, Attempt, Gate, Incarnation, Jitter, Preference, Priority, Refusal, Report,
+    AgentKind, Attempt, GateSpec, Incarnation, Jitter, Preference, Priority, Refusal, Report,
     SECOND_US, TaskState, TaskStatus, TaskType, TaskTypes,
 };
 
@@ -121,11 +121,8 @@ struct Storm {
 
 impl Storm {
     fn new(deaths: Deaths) -> Self {
-        let gate = |name: &str, kinds: &[TaskType]| Gate {
-            name: name.into(),
-            types: kinds.iter().copied().collect(),
-            open: true,
-        };
+        let gate =
+            |name: &str, kinds: &[TaskType]| GateSpec::new(name, kinds.iter().copied().collect());
         let gates = vec![
             gate("discovery", &[TaskType::Discovery, TaskType::Migration]),
             gate("web", &[TaskType::Research]),

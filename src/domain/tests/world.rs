@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::invariants::{self, Before};
 use crate::domain::scheduler::Inside;
 use crate::domain::{
-    Accepted, AgentId, AgentKind, Attempt, ContextIds, Effect, Failing, Failure, Gate, Gates,
+    Accepted, AgentId, AgentKind, Attempt, ContextIds, Effect, Failing, Failure, GateSpec, Gates,
     Heartbeat, Incarnation, Jitter, Limits, Now, Priority, Refusal, Report, SECOND_US, Scheduler,
     StatusReason, TaskError, TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TraceId,
 };
@@ -66,7 +66,7 @@ pub(super) struct World {
     pub stood_still_us: u64,
     /// What the next daemon is configured with.
     pub limits: Limits,
-    pub gates: Vec<Gate>,
+    pub gates: Vec<GateSpec>,
     /// Checks nothing, for scenarios with many tasks.
     pub unchecked: bool,
     fresh: u64,
@@ -133,7 +133,7 @@ impl World {
         world
     }
 
-    pub(super) fn with(limits: impl FnOnce(&mut Limits), gates: Vec<Gate>) -> Self {
+    pub(super) fn with(limits: impl FnOnce(&mut Limits), gates: Vec<GateSpec>) -> Self {
         let mut chosen = Limits::default();
         limits(&mut chosen);
         Self {
@@ -462,7 +462,7 @@ impl World {
     }
 
     pub(super) fn gate(&mut self, gate: &str, open: bool) {
-        self.call(|s, now, fx| s.set_gate(gate, open, now, fx));
+        self.call(|s, now, fx| s.gate_known(gate, open, None, now, fx));
     }
 
     // --- time ---

@@ -29,6 +29,7 @@ pub(super) fn operations() -> Vec<Operation> {
             leads: Some(("/tasks/{id}", "task_id")),
             refusals: &[
                 Code::QueueFull,
+                Code::GateBacklogFull,
                 Code::IdempotencyConflict,
                 Code::TaskNotFound,
                 Code::AlreadyFinished,
@@ -75,7 +76,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 },
                 TASK_TYPE,
             ],
-            refusals: &[Code::QueueFull, Code::Draining, Code::StoreFull],
+            refusals: &[Code::QueueFull, Code::GateBacklogFull, Code::Draining, Code::StoreFull],
             ..Operation::post(
                 "/tasks/retry",
                 "retry_tasks",
@@ -137,6 +138,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 Code::TaskNotFound,
                 Code::NotRetryable,
                 Code::QueueFull,
+                Code::GateBacklogFull,
                 Code::Draining,
                 Code::StoreFull,
             ],

@@ -165,6 +165,7 @@ impl CheckReport {
             }
         }
         self.target = self.part("how many agents should live", load::target(store));
+        self.part("what parts of the pool remember", load::notes(store));
         let tasks = self.count_tasks(store);
         self.tasks = self.part("the number of tasks", tasks);
         let agents = self.read_agents(store);

@@ -43,6 +43,7 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
     }
     let lessons = lessons(&moment, path)?;
     let target = target(&moment).map_err(failed)?;
+    let notes = notes(&moment).map_err(failed)?;
     let last_seq: Option<i64> = moment.query_row(LAST, [], |row| row.get(0)).map_err(failed)?;
     Ok(Snapshot {
         tasks,
@@ -50,6 +51,7 @@ pub(super) fn snapshot(connection: &Connection, path: &Path) -> Result<Snapshot,
         cancelled,
         lessons,
         target: target.and_then(|target| usize::try_from(target).ok()),
+        notes,
         last_seq: last_seq.map(rows::seq),
     })
 }
@@ -70,6 +72,18 @@ fn lessons(moment: &Connection, path: &Path) -> Result<Vec<Lesson>, StoreError> 
 pub(super) fn target(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     let query = "SELECT value FROM meta WHERE name = ?1";
     connection.query_row(query, [schema::TARGET], |row| row.get(0)).optional()
+}
+
+/// What parts of the pool remember.
+pub(super) fn notes(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
+    let query = "SELECT name, value FROM meta WHERE name GLOB ?1";
+    let mut statement = connection.prepare(query)?;
+    let found = statement.query_map([format!("{}*", schema::NOTE)], |row| {
+        let name: String = row.get(0)?;
+        let name = name.strip_prefix(schema::NOTE).unwrap_or(&name).to_owned();
+        Ok((name, row.get(1)?))
+    })?;
+    found.collect()
 }
 
 /// Every row of a query; `what` names one.

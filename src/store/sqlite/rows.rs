@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::attempts;
 use crate::domain::{
-    AgentId, Attempt, AttemptRecord, Fingerprint, IdempotencyKey, Json, Now, Parent, Preference,
-    Priority, Seq, Task, TaskError, TaskId, TaskSpec, TaskState, TaskStatus, TaskType, TraceId,
-    Wait,
+    AgentId, Attempt, AttemptRecord, Fingerprint, FollowUps, IdempotencyKey, Json, Now, Parent,
+    Preference, Priority, Seq, Task, TaskError, TaskId, TaskSpec, TaskState, TaskStatus, TaskType,
+    TraceId, Wait,
 };
 
 /// What [`task`] reads of a row, in its order.
@@ -48,6 +48,10 @@ struct Body<'a> {
     /// None: when it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asked: Option<Now>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    gated_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    follow_ups: Option<FollowUps>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<Parent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,9 +66,8 @@ pub(super) const fn is_empty<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-pub(super) const fn is_zero(number: &u32) -> bool {
-    *number == 0
+pub(super) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Writes what is in no column of its own to `text`, which is emptied before.
@@ -84,6 +87,8 @@ pub(super) fn write_body(task: &Task, text: &mut Vec<u8>) -> serde_json::Result<
         interruptions: task.interruptions,
         first_started: task.first_started,
         asked: Some(task.asked).filter(|asked| *asked != task.created),
+        gated_us: task.gated_us,
+        follow_ups: task.follow_ups,
         parent: task.parent,
         preferred: task.spec.preferred,
         timeout_us: task.spec.timeout_us,
@@ -145,6 +150,8 @@ pub(super) fn task(row: &Row<'_>, whole: bool) -> Result<Task, Unreadable> {
         failed_on: body.failed_on.into_owned(),
         interruptions: body.interruptions,
         first_started: body.first_started,
+        gated_us: body.gated_us,
+        follow_ups: body.follow_ups,
         result,
         error: body.error.map(Cow::into_owned),
     })

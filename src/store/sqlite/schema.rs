@@ -13,6 +13,8 @@ pub(super) const VERSION: usize = MIGRATIONS.len();
 pub(super) const STORE_ID: &str = "store_id";
 /// The name in `meta` of how many agents should live.
 pub(super) const TARGET: &str = "target";
+/// What stands in `meta` before the name of a note.
+pub(super) const NOTE: &str = "note:";
 
 /// Each one leads to the next version. What a release shipped is never edited: a file may be at
 /// any of them.

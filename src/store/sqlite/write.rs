@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::lessons::Learned;
 use super::rows::{integer, kind_code, status_code, write_body};
@@ -92,7 +92,10 @@ fn write_all(
                 learned.forget(connection, *agent)?;
                 remove_agent(connection, *agent)?;
             }
-            Change::Target(target) => write_target(connection, *target)?,
+            Change::Target(target) => write_meta(connection, schema::TARGET, target)?,
+            Change::Note { name, text } => {
+                write_meta(connection, &format!("{}{name}", schema::NOTE), text)?;
+            }
         }
     }
     learned.write(connection)
@@ -182,7 +185,7 @@ impl<'a> TaskWriter<'a> {
 /// Bytes that serde_json wrote, which are UTF-8.
 struct Text<'a>(&'a [u8]);
 
-impl rusqlite::ToSql for Text<'_> {
+impl ToSql for Text<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
     }
@@ -215,10 +218,10 @@ fn remove_agent(connection: &Connection, agent: AgentId) -> rusqlite::Result<()>
         .map(drop)
 }
 
-fn write_target(connection: &Connection, target: usize) -> rusqlite::Result<()> {
+fn write_meta(connection: &Connection, name: &str, value: impl ToSql) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO meta(name, value) VALUES (?1, ?2)")?
-        .execute(params![schema::TARGET, target])
+        .execute(params![name, value])
         .map(drop)
 }
 

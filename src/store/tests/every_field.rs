@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::Place;
 use super::sample::{at, json, new, pending};
 use crate::domain::{
-    AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Decision, Failure, Fingerprint, Hold,
-    IdempotencyKey, Incarnation, Now, Outcome, Parent, Preference, Priority, Rule, Task, TaskError,
-    TaskId, TaskState, TaskStatus, TaskType, Usage, Wait,
+    AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Decision, Failure, Fingerprint,
+    FollowUps, Hold, IdempotencyKey, Incarnation, Now, Outcome, Parent, Preference, Priority, Rule,
+    Task, TaskError, TaskId, TaskState, TaskStatus, TaskType, Usage, Wait,
 };
 use crate::store::Store;
 
@@ -153,7 +153,8 @@ prop_compose! {
         ),
         created in time(),
         state in state(),
-        numbers in any::<(u32, u32, u32)>(),
+        numbers in any::<(u32, u32, u32, u64)>(),
+        follow_ups in option::of(any::<[u64; 3]>()),
         attempts in vec(attempt(), 0..4),
         failed_on in vec(agent(), 0..4),
         (asked, first_started) in (time(), option::of(time())),
@@ -180,12 +181,15 @@ prop_compose! {
             detach,
         });
         task.state = state;
-        let (attempt, failures, interruptions) = numbers;
+        let (attempt, failures, interruptions, gated_us) = numbers;
         task.attempt = Attempt::new(attempt);
         task.attempts = attempts;
         task.failures = failures;
         task.failed_on = failed_on;
         task.interruptions = interruptions;
+        task.gated_us = gated_us;
+        task.follow_ups = follow_ups
+            .map(|[created, skipped, invalid]| FollowUps { created, skipped, invalid });
         task.asked = asked;
         task.first_started = first_started;
         task.result = result.map(|result| json(&serde_json::to_string(&result).unwrap()));

@@ -33,6 +33,19 @@ fn a_start_finds_what_is_live_and_nothing_of_the_history() {
 }
 
 #[test]
+fn a_note_is_found_by_its_name_and_the_newest_counts() {
+    on_both(|store, _| {
+        let note = |name: &str, text: &str| Change::Note { name: name.into(), text: text.into() };
+        assert_eq!(store.load().unwrap().notes.len(), 0);
+        store.commit(vec![note("gates", "1"), note("schedule:a", "2")]).unwrap();
+        store.commit(vec![note("gates", "3"), Change::Target(1)]).unwrap();
+        let notes = store.load().unwrap().notes;
+        let found: Vec<_> = notes.iter().map(|(name, text)| (&**name, &**text)).collect();
+        assert_eq!(found, [("gates", "3"), ("schedule:a", "2")]);
+    });
+}
+
+#[test]
 fn a_task_that_ends_leaves_the_start_and_stays_in_the_history() {
     on_both(|store, history| {
         store.commit(vec![new(running(1))]).unwrap();
