@@ -127,7 +127,7 @@ def test_a_pool_that_is_full_says_so_at_once(daemon_with, kind):
     with pytest.raises(PoolFull) as full:
         client.spawn("external")
     assert full.value.extra == {"max_size": 16}
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
 
 
 def test_a_body_that_is_too_large_is_refused_and_not_taken_for_a_lost_connection(daemon, kind):
@@ -206,7 +206,7 @@ def test_a_daemon_that_never_answers_is_given_up(daemon, kind):
         kind(daemon.url, timeout_s=0.3, deadline_s=1.0).submit({})
     with pytest.raises(Timeout):
         kind(daemon.url, timeout_s=0.3, deadline_s=1.0).task(NOBODY, wait_s=1)
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 20
 
 
 def test_waiting_goes_on_over_a_restart(daemon, kind):
@@ -234,4 +234,4 @@ def test_a_daemon_that_is_gone_is_given_up_at_the_deadline(daemon, kind):
         with pytest.raises(Unreachable) as gone:
             call(kind(daemon.url, deadline_s=0.5))
         assert not gone.value.maybe_done
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 20
