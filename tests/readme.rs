@@ -14,10 +14,11 @@ mod place;
 #[path = "readme/session.rs"]
 mod session;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use daedalus::config;
 use toml::Table;
 
 fn root() -> &'static Path {
@@ -90,25 +91,45 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// The rows of the shipped configuration: section, key and default. A key that is commented out
-/// has no default of its own.
-fn configuration_keys() -> Vec<(String, String, Option<String>)> {
-    let mut keys = Vec::new();
+/// The keys of the shipped configuration, those of its examples too: section and key. Each with its
+/// default, when it has one.
+fn configuration_keys() -> BTreeMap<(String, String), Option<String>> {
+    // An example says what is possible; the default is what holds in an entry that says no more
+    // than it must.
+    const LEAST: &str = "
+        [[gate]]
+        name = \"x\"
+        task_types = [\"general\"]
+    ";
+    let folder = place::fresh_directory("readme");
+    let file = folder.join("least.toml");
+    fs::write(&file, LEAST).unwrap();
+    let sources = config::Sources { file: Some(file), ..config::Sources::default() };
+    let effective = config::render(&config::load(&sources).unwrap());
+    fs::remove_dir_all(folder).unwrap();
+    let said: BTreeSet<_> = keys_and_values(LEAST).into_keys().collect();
+    let mut defaults = keys_and_values(&effective);
+    defaults.retain(|key, _| !said.contains(key));
+
+    let keys = keys_and_values(&read("config/daedalus.toml")).into_keys();
+    keys.map(|key| (key.clone(), defaults.remove(&key))).collect()
+}
+
+/// Every key of a text like the shipped file with its value, also when both are commented out.
+fn keys_and_values(text: &str) -> BTreeMap<(String, String), String> {
+    let mut keys = BTreeMap::new();
     let mut section = String::new();
-    for line in read("config/daedalus.toml").lines() {
-        let (plain, is_comment) = match line.strip_prefix("# ") {
-            Some(rest) => (rest, true),
-            None => (line, false),
-        };
-        if let Some(name) = plain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.to_owned();
+    for line in text.lines().map(str::trim) {
+        let plain = line.strip_prefix("# ").unwrap_or(line);
+        if plain.starts_with('[') {
+            section = plain.trim_matches(['[', ']']).to_owned();
             if section.starts_with("types.") {
                 section = "types.<type>".to_owned();
             }
         } else if let Some((key, value)) = plain.split_once(" = ")
             && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         {
-            keys.push((section.clone(), key.to_owned(), (!is_comment).then(|| value.to_owned())));
+            keys.insert((section.clone(), key.to_owned()), value.to_owned());
         }
     }
     keys
@@ -118,13 +139,11 @@ fn configuration_keys() -> Vec<(String, String, Option<String>)> {
 fn every_configuration_key_is_described_with_its_default() {
     let text = all_text();
     let keys = configuration_keys();
-    assert!(keys.len() > 30, "{keys:?}");
-    for (section, key, default) in keys {
-        let mut row = format!("| `{section}.{key}` |");
-        if let Some(default) = default {
-            row += &format!(" `{default}` |");
-        }
-        assert!(text.contains(&row), "README.md: the configuration has no row {row}");
+    assert!(keys.len() > 40, "{keys:?}");
+    for ((section, key), default) in keys {
+        let default = default.map_or_else(String::new, |default| format!("`{default}` "));
+        let row = format!("| `{section}.{key}` | {default}|");
+        assert!(text.contains(&row), "docs/operation.md: the configuration has no row {row}");
     }
 }
 

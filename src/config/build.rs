@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::gate::gates;
 use super::layers::Settings;
 use super::reader::Reader;
 use super::span;
@@ -36,7 +37,7 @@ pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, Co
         store: store(&mut reader, defaults.store, &state_dir)?,
         log: log(&mut reader, defaults.log)?,
         types: types(&mut reader)?,
-        gates: Vec::new(),
+        gates: gates(&mut reader)?,
         follow_ups: Vec::new(),
         schedules: Vec::new(),
         state_dir,

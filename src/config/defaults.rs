@@ -9,10 +9,10 @@ use serde_json::Value;
 use slog::Level;
 
 use super::{
-    Config, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig, WorkerConfig,
-    WorkerKind,
+    Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig,
+    WorkerConfig, WorkerKind,
 };
-use crate::domain::PerType;
+use crate::domain::{PerType, TaskTypes};
 
 impl Default for Config {
     fn default() -> Self {
@@ -68,5 +68,19 @@ impl Default for Config {
             log: LogConfig { level: Level::Info, format: LogFormat::Json },
             state_dir: PathBuf::from(".daedalus"),
         }
+    }
+}
+
+/// A gate of which nothing else was said.
+pub(super) const fn gate(name: String, task_types: TaskTypes) -> GateConfig {
+    GateConfig {
+        name,
+        task_types,
+        health_url: None,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        failures_to_close: 2,
+        start_grace: Duration::from_secs(5),
+        max_wait: None,
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
 use super::error::{ConfigError, Place};
@@ -15,6 +15,11 @@ use super::{DEFAULT_FILE, Sources};
 
 /// Keys whose value is a table with names of the user's own.
 pub(super) const FREE_TABLES: [&str; 2] = ["worker.env", "worker.agent"];
+
+/// Sections that stand in the file any number of times, each under `[[gate]]`. The first one's
+/// keys are `gate[0].name` and so on; `gate[0]` itself is an empty table, with its place. Tables in
+/// it are values.
+pub(super) const LISTS: [&str; 1] = ["gate"];
 
 /// The value of one key.
 #[derive(Clone, Debug)]
@@ -73,7 +78,19 @@ fn add_file(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Conf
             let key = dotted(&section, name.get_ref());
             let (span, value) = (value.span(), value.into_inner());
             match value {
-                DeValue::Table(inner) if is_section(&key, &inner) => open.push((key, inner)),
+                DeValue::Table(inner) if is_section(&section, &key, &inner) => {
+                    open.push((key, inner));
+                }
+                DeValue::Array(entries) if is_list(&key, &entries) => {
+                    for (index, entry) in entries.into_iter().enumerate() {
+                        let at = place(entry.span().start);
+                        let DeValue::Table(inner) = entry.into_inner() else { continue };
+                        let key = format!("{key}[{index}]");
+                        let value = Value::Table(Table::new());
+                        settings.insert(key.clone(), Setting { value, at });
+                        open.push((key, inner));
+                    }
+                }
                 DeValue::Table(_)
                 | DeValue::Array(_)
                 | DeValue::String(_)
@@ -92,8 +109,13 @@ fn add_file(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Conf
 }
 
 /// Whether a table is looked into. An empty one is kept, so that an unknown section is found.
-fn is_section(key: &str, table: &DeTable<'_>) -> bool {
-    !table.is_empty() && !FREE_TABLES.contains(&key)
+fn is_section(parent: &str, key: &str, table: &DeTable<'_>) -> bool {
+    let is_entry = parent.ends_with(']');
+    !table.is_empty() && !is_entry && !FREE_TABLES.contains(&key)
+}
+
+fn is_list(key: &str, entries: &DeArray<'_>) -> bool {
+    LISTS.contains(&key) && entries.iter().all(|entry| entry.get_ref().is_table())
 }
 
 /// The key of `name` in `section`. A name that TOML would quote stays quoted: `"pool.size"` at the
@@ -129,7 +151,9 @@ fn add_variable(settings: &mut Settings, name: &str, text: &str) {
             return;
         }
     }
-    let key = key.to_ascii_lowercase().replace("__", ".");
+    // An entry of a list has no name that a variable could have: the brackets get quoted.
+    let names = key.to_ascii_lowercase();
+    let key = names.split("__").fold(String::new(), |section, name| dotted(&section, name));
     settings.insert(key, Setting { value: plain(text), at });
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::error::{ConfigError, Place};
-use super::layers::{Setting, Settings};
+use super::layers::{LISTS, Setting, Settings};
 use crate::domain::TaskType;
 
 /// Reads keys from the settings and remembers which were asked for: all others do not exist.
@@ -98,9 +98,19 @@ impl Reader {
         parse: impl Fn(&str) -> Option<T>,
         default: T,
     ) -> Result<T, ConfigError> {
-        let Some(setting) = self.get(key) else { return Ok(default) };
+        Ok(self.optional_text(key, allowed, parse)?.unwrap_or(default))
+    }
+
+    /// A text that may be left out.
+    pub(super) fn optional_text<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(None) };
         let parsed = setting.value.as_str().and_then(parse);
-        parsed.ok_or_else(|| unfit(key, setting, &format!("must be {allowed}")))
+        parsed.map(Some).ok_or_else(|| unfit(key, setting, &format!("must be {allowed}")))
     }
 
     /// One word of a list.
@@ -111,8 +121,7 @@ impl Reader {
         name: impl Fn(T) -> &'static str,
         default: T,
     ) -> Result<T, ConfigError> {
-        let names: Vec<_> = choices.iter().map(|&choice| format!("{:?}", name(choice))).collect();
-        let allowed = format!("one of {}", names.join(", "));
+        let allowed = format!("one of {}", quoted(choices.iter().map(|&choice| name(choice))));
         let parse = |text: &str| choices.iter().copied().find(|&choice| name(choice) == text);
         self.text(key, &allowed, parse, default)
     }
@@ -126,16 +135,27 @@ impl Reader {
         check: impl Fn(&str) -> bool,
         default: Vec<String>,
     ) -> Result<Vec<String>, ConfigError> {
-        let Some(setting) = self.get(key) else { return Ok(default) };
+        let check = |text: &str| check(text).then(|| text.to_owned());
+        Ok(self.optional_list(key, allowed, check)?.unwrap_or(default))
+    }
+
+    /// A list of what `parse` understands, that may be left out.
+    pub(super) fn optional_list<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(None) };
         let Value::Array(list) = &setting.value else {
             return Err(bad(key, setting.at.clone(), format!("must be {allowed}")));
         };
         let one = |(place, value): (usize, &Value)| {
-            let text = value.as_str().filter(|text| check(text)).map(str::to_owned);
             let problem = || format!("must be {allowed}; entry {} is none", place + 1);
-            text.ok_or_else(|| bad(key, setting.at.clone(), problem()))
+            let parsed = value.as_str().and_then(&parse);
+            parsed.ok_or_else(|| bad(key, setting.at.clone(), problem()))
         };
-        list.iter().enumerate().map(one).collect()
+        list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
     }
 
     /// A table with names of the user's own, each entry turned by `entry` into what it means or
@@ -155,6 +175,18 @@ impl Reader {
             Err(problem) => Err(bad(&format!("{key}.{name}"), setting.at.clone(), problem)),
         };
         table.iter().map(read).collect()
+    }
+
+    /// What was found for a key that an entry of a list must have; its place is the entry's.
+    pub(super) fn required<T>(
+        &self,
+        key: &str,
+        allowed: &str,
+        found: Option<T>,
+    ) -> Result<T, ConfigError> {
+        let (entry, _) = key.rsplit_once('.').unwrap_or_default();
+        let at = || self.place(entry).cloned().unwrap_or(Place::Default);
+        found.ok_or_else(|| bad(key, at(), format!("is missing; it must be {allowed}")))
     }
 
     /// Refuses `key` unless `holds`; the place is the key's, else `other`'s, because one of the
@@ -194,7 +226,7 @@ impl Reader {
             Some((key, setting)) => Err(ConfigError::UnknownKey {
                 at: setting.at.clone(),
                 key: key.clone(),
-                allowed: self.allowed_instead_of(key),
+                allowed: self.allowed_instead_of(key, &setting.at),
             }),
         }
     }
@@ -208,7 +240,16 @@ impl Reader {
         self.known.iter().any(|known| known.strip_prefix(key).is_some_and(|k| k.starts_with('.')))
     }
 
-    fn allowed_instead_of(&self, key: &str) -> String {
+    fn allowed_instead_of(&self, key: &str, at: &Place) -> String {
+        let (top, _) = key.split_once('.').unwrap_or((key, ""));
+        if LISTS.contains(&top) {
+            return match at {
+                Place::Env(_) => format!("[[{top}]] can be set in the file only"),
+                Place::Line(..) | Place::Flag(_) | Place::Default => {
+                    format!("every {top} begins with [[{top}]]")
+                }
+            };
+        }
         if self.is_section(key) {
             return format!("{key} is a section, [{key}]");
         }
@@ -219,16 +260,27 @@ impl Reader {
         let here: Vec<&str> =
             known.iter().filter(|(of, _)| of == section).map(|(_, name)| name.as_str()).collect();
         if !here.is_empty() {
-            return format!("[{section}] has {}", here.join(", "));
+            let header = match section.split_once('[') {
+                Some((list, _)) => format!("[[{list}]]"),
+                None => format!("[{section}]"),
+            };
+            return format!("{header} has {}", here.join(", "));
         }
         if key.starts_with("types.") {
             return format!("the task types are {}", TaskType::ALL.map(TaskType::name).join(", "));
         }
         let mut sections: Vec<&str> = known.iter().map(|(of, _)| of.as_str()).collect();
-        sections.retain(|section| !section.contains('.'));
+        sections.retain(|section| !section.contains(['.', '[']));
         sections.dedup();
-        format!("the sections are {} and types.<task type>", sections.join(", "))
+        let lists = LISTS.map(|list| format!("[[{list}]]")).join(", ");
+        format!("the sections are {}, types.<task type> and {lists}", sections.join(", "))
     }
+}
+
+/// Words of a choice, as they are told.
+pub(super) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<_> = words.into_iter().map(|word| format!("{word:?}")).collect();
+    words.join(", ")
 }
 
 fn bad(key: &str, at: Place, problem: String) -> ConfigError {

@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::{
-    Config, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig, WorkerConfig,
-    span,
+    Config, GateConfig, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig,
+    WorkerConfig, span,
 };
 use crate::domain::TaskType;
 
@@ -25,8 +25,8 @@ pub fn render(config: &Config) -> String {
     let mut text = String::from("# The effective configuration.\n");
     let state_dir = config.state_dir.display().to_string();
     let _ = writeln!(text, "# --state-dir {state_dir:?}");
-    for (section, keys) in sections(config) {
-        let _ = writeln!(text, "\n[{section}]");
+    for (header, keys) in sections(config) {
+        let _ = writeln!(text, "\n{header}");
         for (key, value) in keys {
             let _ = writeln!(text, "{key} = {value}");
         }
@@ -37,7 +37,7 @@ pub fn render(config: &Config) -> String {
 /// The keys of one section, in the order of the shipped file.
 type Keys = Vec<(&'static str, Value)>;
 
-/// Every key with its value. The patterns name every field, so that a new one cannot be missed.
+/// Every header with its keys and their values. The patterns name every field, so that a new one cannot be missed.
 pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
     let Config {
         http,
@@ -47,21 +47,21 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
         types,
         store,
         log,
-        gates: _,
+        gates,
         follow_ups: _,
         schedules: _,
         state_dir: _,
     } = config;
     let mut sections = vec![
-        ("http".to_owned(), http_keys(http)),
-        ("pool".to_owned(), pool_keys(pool)),
-        ("queue".to_owned(), queue_keys(queue)),
-        ("worker".to_owned(), worker_keys(worker)),
+        ("[http]".to_owned(), http_keys(http)),
+        ("[pool]".to_owned(), pool_keys(pool)),
+        ("[queue]".to_owned(), queue_keys(queue)),
+        ("[worker]".to_owned(), worker_keys(worker)),
     ];
     for kind in TaskType::ALL {
         let TypeConfig { timeout } = types[kind.index()];
         if let Some(timeout) = timeout {
-            sections.push((format!("types.{kind}"), vec![("timeout_s", seconds(timeout))]));
+            sections.push((format!("[types.{kind}]"), vec![("timeout_s", seconds(timeout))]));
         }
     }
     let StoreConfig { path, retention, min_free_mb } = store;
@@ -70,10 +70,11 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
         ("retention", text(&span::show(*retention))),
         ("min_free_mb", Value::Integer(i64::try_from(*min_free_mb).unwrap_or(i64::MAX))),
     ];
-    sections.push(("store".to_owned(), store));
+    sections.push(("[store]".to_owned(), store));
     let LogConfig { level, format } = *log;
     let log = vec![("level", text(LogConfig::level_name(level))), ("format", text(format.name()))];
-    sections.push(("log".to_owned(), log));
+    sections.push(("[log]".to_owned(), log));
+    sections.extend(gates.iter().map(|gate| ("[[gate]]".to_owned(), gate_keys(gate))));
     sections
 }
 
@@ -160,6 +161,30 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         ("task_timeout_s", seconds(*task_timeout)),
         ("cancel_grace_s", seconds(*cancel_grace)),
     ]
+}
+
+fn gate_keys(gate: &GateConfig) -> Keys {
+    let GateConfig {
+        name,
+        task_types,
+        health_url,
+        interval,
+        timeout,
+        failures_to_close,
+        start_grace,
+        max_wait,
+    } = gate;
+    let types: Vec<_> = task_types.iter().map(TaskType::name).collect();
+    let mut keys = vec![("name", text(name)), ("task_types", Value::from(types))];
+    keys.extend(health_url.as_ref().map(|url| ("health_url", text(url))));
+    keys.extend([
+        ("interval_s", seconds(*interval)),
+        ("timeout_s", seconds(*timeout)),
+        ("failures_to_close", Value::from(*failures_to_close)),
+        ("start_grace_s", seconds(*start_grace)),
+    ]);
+    keys.extend(max_wait.map(|max_wait| ("max_wait_s", seconds(max_wait))));
+    keys
 }
 
 /// What a worker gets, in TOML, without what is named like a secret.

@@ -1,5 +1,6 @@
 //! What loads, what is refused and how it is said.
 
+mod gates;
 mod layers;
 mod refusals;
 mod shipped;

@@ -163,11 +163,11 @@ fn unknown_keys_are_named_with_what_stands_there_instead() {
     ] {
         assert_eq!(refusal(text, &[]), expected);
     }
-    for text in ["[gates]", "[[gate]]\nname = \"x\"", "\"pool.size\" = 3", "state_dir = \"x\""] {
+    for text in ["[gates]", "[[gates]]\nname = \"x\"", "\"pool.size\" = 3", "state_dir = \"x\""] {
         let refusal = refusal(text, &[]);
         assert!(refusal.starts_with("test.toml:1: unknown key "), "{refusal}");
-        let sections =
-            "the sections are http, pool, queue, worker, store, log and types.<task type>";
+        let sections = "the sections are http, pool, queue, worker, store, log, \
+                        types.<task type> and [[gate]]";
         assert!(refusal.ends_with(sections), "{refusal}");
     }
     load_text("[pool]\n[types]\n[types.research]\n", &[]).unwrap();

@@ -1,12 +1,13 @@
 //! The shipped file and what `render` writes say the same as the program.
 
+use std::collections::BTreeSet;
 use std::path::{Path, absolute};
 
 use serde_json::json;
 
 use super::{Config, load, load_text, sources};
-use crate::config::render;
 use crate::config::render::sections;
+use crate::config::{GateConfig, render};
 
 const SHIPPED: &str = include_str!("../../../config/daedalus.toml");
 
@@ -21,23 +22,61 @@ fn the_shipped_file_holds_the_defaults() {
     assert_eq!(load_text("", &[]).unwrap(), defaults());
 }
 
+/// A line of the file when its examples are taken, without the "# " before their keys and headers.
+fn taken(line: &str) -> &str {
+    let Some(plain) = line.strip_prefix("# ") else { return line };
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_key = plain.split_once(" = ").is_some_and(|(key, _)| is_name(key));
+    if is_key || plain.starts_with('[') { plain } else { line }
+}
+
+/// The file with all its examples.
+fn examples() -> Config {
+    let text: Vec<_> = SHIPPED.lines().map(taken).collect();
+    load_text(&text.join("\n"), &[]).unwrap()
+}
+
 #[test]
 fn the_shipped_file_has_every_key_with_a_comment() {
-    let mut config = Config::default();
-    config.types[4].timeout = Some(config.worker.task_timeout);
-    for (section, keys) in sections(&config) {
-        let header = format!("[{section}]\n");
-        let (_, body) = SHIPPED.split_once(&header).expect(&header);
-        let body = body.split("\n[").next().unwrap_or_default();
-        let lines: Vec<&str> = body.lines().collect();
+    let mut explained = BTreeSet::new();
+    let (mut header, mut above) = ("", "");
+    for line in SHIPPED.lines().map(taken) {
+        if line.starts_with('[') {
+            header = line;
+        } else if above.starts_with("# ") {
+            explained.insert((header, line));
+        }
+        above = line;
+    }
+    let mut keys_seen = BTreeSet::new();
+    for (header, keys) in sections(&examples()) {
         for (key, value) in keys {
-            let line = format!("{key} = {value}");
-            let place = lines.iter().position(|found| found.trim_start_matches("# ") == line);
-            let place = place.unwrap_or_else(|| panic!("config/daedalus.toml: add {line}"));
-            let is_explained = place > 0 && lines[place - 1].starts_with("# ");
-            assert!(is_explained, "config/daedalus.toml: say above {section}.{key} what it is");
+            // Further entries of a list need not explain it again.
+            if keys_seen.insert((header.clone(), key)) {
+                let line = format!("{key} = {value}");
+                let is_explained = explained.contains(&(header.as_str(), line.as_str()));
+                assert!(
+                    is_explained,
+                    "config/daedalus.toml: add {line} to {header} with a comment"
+                );
+            }
         }
     }
+    assert!(keys_seen.len() > 40, "{keys_seen:?}");
+}
+
+#[test]
+fn the_examples_of_the_shipped_file_have_every_key_of_a_list_with_its_default() {
+    let text = r#"
+        [[gate]]
+        name = "discovery"
+        task_types = ["discovery", "migration"]
+    "#;
+    let least = load_text(text, &[]).unwrap();
+    let Config { gates, .. } = examples();
+    assert!(gates[0].health_url.is_some() && gates[0].max_wait.is_some());
+    let gate = GateConfig { health_url: None, max_wait: None, ..gates[0].clone() };
+    assert_eq!(least.gates, [gate]);
 }
 
 #[test]
@@ -68,6 +107,15 @@ fn what_is_rendered_loads_again() {
         [log]
         level = "warning"
         format = "text"
+        [[gate]]
+        name = "a"
+        task_types = ["ingest", "research"]
+        health_url = "http://a/"
+        interval_s = 0.5
+        max_wait_s = 3
+        [[gate]]
+        name = "b"
+        task_types = ["ingest"]
     "#;
     let config = load_text(text, &[]).unwrap();
     let mut again = load_text(&render(&config), &[]).unwrap();
