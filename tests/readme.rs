@@ -100,6 +100,10 @@ fn configuration_keys() -> BTreeMap<(String, String), Option<String>> {
         [[gate]]
         name = \"x\"
         task_types = [\"general\"]
+        [[schedule]]
+        name = \"x\"
+        every = \"1s\"
+        task_type = \"general\"
     ";
     let folder = place::fresh_directory("readme");
     let file = folder.join("least.toml");

@@ -9,6 +9,7 @@ use super::error::ConfigError;
 use super::gate::gates;
 use super::layers::Settings;
 use super::reader::Reader;
+use super::schedule::schedules;
 use super::span;
 use super::worker::{resolve, task_timeout, worker};
 use super::{
@@ -29,8 +30,8 @@ pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, Co
     let defaults = Config::default();
     let mut reader = Reader::new(settings);
     let state_dir = resolve(&state_dir(sources, defaults.state_dir))?;
+    let http = http(&mut reader, defaults.http)?;
     let config = Config {
-        http: http(&mut reader, defaults.http)?,
         pool: pool(&mut reader, defaults.pool)?,
         queue: queue(&mut reader, defaults.queue)?,
         worker: worker(&mut reader, defaults.worker)?,
@@ -39,7 +40,8 @@ pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, Co
         types: types(&mut reader)?,
         gates: gates(&mut reader)?,
         follow_ups: Vec::new(),
-        schedules: Vec::new(),
+        schedules: schedules(&mut reader, http.max_body_bytes)?,
+        http,
         state_dir,
     };
     reader.finish()?;

@@ -21,8 +21,10 @@ pub(super) fn entries<T>(
         if reader.place(&section).is_none() {
             return Ok(entries);
         }
-        let problem = format!("is one too many; there can be {max} at most");
-        reader.check(entries.len() < max, &section, &section, problem)?;
+        if entries.len() == max {
+            let problem = format!("is one too many; there can be {max} at most");
+            return Err(reader.refusal(&section, problem));
+        }
         let name = name(reader, &format!("{section}.name"), list, &names)?;
         names.push(name.clone());
         entries.push(read(reader, &section, name)?);
@@ -39,7 +41,7 @@ fn name(
     let name = reader.required(key, NAME, name)?;
     if let Some(same) = others.iter().position(|other| *other == name) {
         let problem = format!("must be its own, but {list}[{same}] is called {name:?}, too");
-        reader.check(false, key, key, problem)?;
+        return Err(reader.refusal(key, problem));
     }
     Ok(name)
 }
@@ -53,4 +55,15 @@ fn is_name(text: &str) -> bool {
 /// The names of the task types, as they are told.
 pub(super) fn type_names() -> String {
     quoted(TaskType::ALL.map(TaskType::name))
+}
+
+/// What `key` of an entry says or, without a default, must say.
+pub(super) fn task_type(
+    reader: &mut Reader,
+    key: &str,
+    default: Option<TaskType>,
+) -> Result<TaskType, ConfigError> {
+    let allowed = format!("one of {}", type_names());
+    let found = reader.optional_text(key, &allowed, TaskType::parse)?;
+    reader.required(key, &allowed, found.or(default))
 }

@@ -49,7 +49,7 @@ fn task_types(reader: &mut Reader, key: &str) -> Result<TaskTypes, ConfigError> 
 fn health_url(reader: &mut Reader, key: &str) -> Result<Option<String>, ConfigError> {
     let url = reader.optional_text(key, URL, |text| Some(text.to_owned()))?;
     if let Some(problem) = url.as_deref().and_then(problem_of) {
-        reader.check(false, key, key, problem)?;
+        return Err(reader.refusal(key, problem));
     }
     Ok(url)
 }

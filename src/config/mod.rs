@@ -1,7 +1,7 @@
 //! The effective configuration, and where it comes from.
 //!
 //! Built-in defaults, then one TOML file, then the environment (`DAEDALUS_SECTION__KEY`), then
-//! flags. Lists of tables, `[[gate]]`, come from the file alone. Whatever is not a key, or not a value that the key allows, stops the start and is named
+//! flags. Lists of tables, `[[gate]]` and `[[schedule]]`, come from the file alone. Whatever is not a key, or not a value that the key allows, stops the start and is named
 //! with its place.
 
 mod build;
@@ -12,6 +12,7 @@ mod gate;
 mod layers;
 mod reader;
 mod render;
+mod schedule;
 mod span;
 #[cfg(test)]
 mod tests;

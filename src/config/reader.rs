@@ -201,9 +201,13 @@ impl Reader {
         if holds {
             return Ok(());
         }
-        let place = |key: &str| self.settings.get(key).map(|setting| setting.at.clone());
-        let at = place(key).or_else(|| place(other)).unwrap_or(Place::Default);
-        Err(bad(key, at, problem))
+        let at = self.place(key).or_else(|| self.place(other));
+        Err(bad(key, at.cloned().unwrap_or(Place::Default), problem))
+    }
+
+    /// The refusal of `key` as it was set.
+    pub(super) fn refusal(&self, key: &str, problem: String) -> ConfigError {
+        bad(key, self.place(key).cloned().unwrap_or(Place::Default), problem)
     }
 
     /// Where `key` was set.
@@ -272,8 +276,8 @@ impl Reader {
         let mut sections: Vec<&str> = known.iter().map(|(of, _)| of.as_str()).collect();
         sections.retain(|section| !section.contains(['.', '[']));
         sections.dedup();
-        let lists = LISTS.map(|list| format!("[[{list}]]")).join(", ");
-        format!("the sections are {}, types.<task type> and {lists}", sections.join(", "))
+        let lists = LISTS.map(|list| format!("[[{list}]]")).join(" and ");
+        format!("the sections are {}, types.<task type>, {lists}", sections.join(", "))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     Config, GateConfig, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig,
     WorkerConfig, span,
 };
-use crate::domain::TaskType;
+use crate::domain::{ScheduleSpec, TaskType, When};
 
 /// What stands for a secret.
 const HIDDEN: &str = "***";
@@ -49,7 +49,7 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
         log,
         gates,
         follow_ups: _,
-        schedules: _,
+        schedules,
         state_dir: _,
     } = config;
     let mut sections = vec![
@@ -75,6 +75,7 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
     let log = vec![("level", text(LogConfig::level_name(level))), ("format", text(format.name()))];
     sections.push(("[log]".to_owned(), log));
     sections.extend(gates.iter().map(|gate| ("[[gate]]".to_owned(), gate_keys(gate))));
+    sections.extend(schedules.iter().map(|job| ("[[schedule]]".to_owned(), schedule_keys(job))));
     sections
 }
 
@@ -187,7 +188,25 @@ fn gate_keys(gate: &GateConfig) -> Keys {
     keys
 }
 
-/// What a worker gets, in TOML, without what is named like a secret.
+fn schedule_keys(schedule: &ScheduleSpec) -> Keys {
+    let ScheduleSpec { name, when, task_type, payload, priority, overlap, jitter_us } = schedule;
+    let when = match when {
+        When::Every(us) => ("every", text(&span::show(Duration::from_micros(*us)))),
+        When::Cron(cron) => ("cron", text(cron.pattern.as_str())),
+    };
+    let payload: Json = serde_json::from_str(payload.as_str()).unwrap_or_default();
+    vec![
+        ("name", text(name)),
+        when,
+        ("task_type", text(task_type.name())),
+        ("payload", visible(&payload)),
+        ("priority", Value::Integer(priority.get().into())),
+        ("overlap", text(overlap.name())),
+        ("jitter_s", seconds(Duration::from_micros(*jitter_us))),
+    ]
+}
+
+/// The same value in TOML, without what is named like a secret.
 fn visible(value: &Json) -> Value {
     match value {
         // TOML has no null, so none came in.

@@ -100,7 +100,7 @@ fn variable(name: &str, value: &Value) -> Result<String, String> {
 }
 
 /// The same value in JSON. A date becomes its text.
-fn json(value: &Value) -> Result<Json, String> {
+pub(super) fn json(value: &Value) -> Result<Json, String> {
     Ok(match value {
         Value::String(text) => Json::from(text.as_str()),
         Value::Integer(number) => Json::from(*number),

@@ -3,6 +3,7 @@
 mod gates;
 mod layers;
 mod refusals;
+mod schedules;
 mod shipped;
 
 use std::fs;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Config, load, load_text, sources};
 use crate::config::render::sections;
 use crate::config::{GateConfig, render};
+use crate::domain::When;
 
 const SHIPPED: &str = include_str!("../../../config/daedalus.toml");
 
@@ -71,12 +72,18 @@ fn the_examples_of_the_shipped_file_have_every_key_of_a_list_with_its_default() 
         [[gate]]
         name = "discovery"
         task_types = ["discovery", "migration"]
+        [[schedule]]
+        name = "heartbeat"
+        every = "30s"
+        task_type = "heartbeat"
     "#;
     let least = load_text(text, &[]).unwrap();
-    let Config { gates, .. } = examples();
+    let Config { gates, schedules, .. } = examples();
     assert!(gates[0].health_url.is_some() && gates[0].max_wait.is_some());
     let gate = GateConfig { health_url: None, max_wait: None, ..gates[0].clone() };
     assert_eq!(least.gates, [gate]);
+    assert_eq!(least.schedules, schedules[..1]);
+    assert!(matches!(schedules[1].when, When::Cron(_)), "{schedules:?}");
 }
 
 #[test]
@@ -116,6 +123,20 @@ fn what_is_rendered_loads_again() {
         [[gate]]
         name = "b"
         task_types = ["ingest"]
+        [[schedule]]
+        name = "a"
+        every = "90s"
+        task_type = "heartbeat"
+        jitter_s = 0.25
+        [schedule.payload]
+        number = 1.0
+        list = [{ "a.b" = true, when = 03:15:00 }]
+        [[schedule]]
+        name = "b"
+        cron = "@hourly"
+        task_type = "ingest"
+        overlap = "queue"
+        priority = -7
     "#;
     let config = load_text(text, &[]).unwrap();
     let mut again = load_text(&render(&config), &[]).unwrap();
@@ -134,9 +155,16 @@ fn secrets_are_not_rendered() {
         [worker.agent]
         api_key = "sk-3"
         nested = { Auth_Token = ["sk-4"], list = [{ password = { value = "sk-5" } }] }
+        [[schedule]]
+        name = "a"
+        every = "1s"
+        task_type = "ingest"
+        payload = { source = { url = "http://a", access_token = "sk-6" }, max_tokens = 5 }
     "#;
     let shown = render(&load_text(text, &[]).unwrap());
     assert!(!shown.contains("sk-"), "{shown}");
     assert!(shown.contains("OPENAI_API_KEY = \"***\""), "{shown}");
     assert!(shown.contains("PLAIN = \"***\""), "{shown}");
+    assert!(shown.contains("access_token = \"***\", url = \"http://a\""), "{shown}");
+    assert!(shown.contains("max_tokens = 5"), "{shown}");
 }
