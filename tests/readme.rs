@@ -100,6 +100,8 @@ fn configuration_keys() -> BTreeMap<(String, String), Option<String>> {
         [[gate]]
         name = \"x\"
         task_types = [\"general\"]
+        [[follow_up]]
+        name = \"x\"
         [[schedule]]
         name = \"x\"
         every = \"1s\"

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::follow_up::follow_ups;
 use super::gate::gates;
 use super::layers::Settings;
 use super::reader::Reader;
@@ -39,7 +40,7 @@ pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, Co
         log: log(&mut reader, defaults.log)?,
         types: types(&mut reader)?,
         gates: gates(&mut reader)?,
-        follow_ups: Vec::new(),
+        follow_ups: follow_ups(&mut reader)?,
         schedules: schedules(&mut reader, http.max_body_bytes)?,
         http,
         state_dir,

@@ -12,7 +12,7 @@ use super::{
     Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig,
     WorkerConfig, WorkerKind,
 };
-use crate::domain::{PerType, TaskTypes};
+use crate::domain::{FollowUpRule, PerType, TaskType, TaskTypes};
 
 impl Default for Config {
     fn default() -> Self {
@@ -82,5 +82,19 @@ pub(super) const fn gate(name: String, task_types: TaskTypes) -> GateConfig {
         failures_to_close: 2,
         start_grace: Duration::from_secs(5),
         max_wait: None,
+    }
+}
+
+/// A rule of which nothing else was said: it takes what a discovery recommends.
+pub(super) fn follow_up(name: String) -> FollowUpRule {
+    FollowUpRule {
+        name,
+        of: TaskType::Discovery,
+        task_type: TaskType::Migration,
+        items: "/components".to_owned(),
+        filter: BTreeMap::from([("migration_recommended".to_owned(), Value::Bool(true))]),
+        id: "component_id".to_owned(),
+        order_by: "composite_score".to_owned(),
+        top: 20,
     }
 }

@@ -19,7 +19,7 @@ pub(super) const FREE_TABLES: [&str; 2] = ["worker.env", "worker.agent"];
 /// Sections that stand in the file any number of times, each under `[[gate]]`. The first one's
 /// keys are `gate[0].name` and so on; `gate[0]` itself is an empty table, with its place. Tables in
 /// it are values.
-pub(super) const LISTS: [&str; 2] = ["gate", "schedule"];
+pub(super) const LISTS: [&str; 3] = ["gate", "follow_up", "schedule"];
 
 /// The value of one key.
 #[derive(Clone, Debug)]

@@ -1,13 +1,14 @@
 //! The effective configuration, and where it comes from.
 //!
 //! Built-in defaults, then one TOML file, then the environment (`DAEDALUS_SECTION__KEY`), then
-//! flags. Lists of tables, `[[gate]]` and `[[schedule]]`, come from the file alone. Whatever is not a key, or not a value that the key allows, stops the start and is named
+//! flags. Lists of tables, such as `[[gate]]`, come from the file alone. Whatever is not a key, or not a value that the key allows, stops the start and is named
 //! with its place.
 
 mod build;
 mod defaults;
 mod entries;
 mod error;
+mod follow_up;
 mod gate;
 mod layers;
 mod reader;

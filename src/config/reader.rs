@@ -165,7 +165,16 @@ impl Reader {
         key: &str,
         entry: impl Fn(&str, &Value) -> Result<T, String>,
     ) -> Result<BTreeMap<String, T>, ConfigError> {
-        let Some(setting) = self.get(key) else { return Ok(BTreeMap::new()) };
+        Ok(self.optional_table(key, entry)?.unwrap_or_default())
+    }
+
+    /// The same, told from an empty one when it was left out.
+    pub(super) fn optional_table<T>(
+        &mut self,
+        key: &str,
+        entry: impl Fn(&str, &Value) -> Result<T, String>,
+    ) -> Result<Option<BTreeMap<String, T>>, ConfigError> {
+        let Some(setting) = self.get(key) else { return Ok(None) };
         let Value::Table(table) = &setting.value else {
             let problem = "must be a table such as { name = \"value\" }".to_owned();
             return Err(bad(key, setting.at.clone(), problem));
@@ -174,7 +183,7 @@ impl Reader {
             Ok(read) => Ok((name.clone(), read)),
             Err(problem) => Err(bad(&format!("{key}.{name}"), setting.at.clone(), problem)),
         };
-        table.iter().map(read).collect()
+        table.iter().map(read).collect::<Result<_, _>>().map(Some)
     }
 
     /// What was found for a key that an entry of a list must have; its place is the entry's.
@@ -276,8 +285,8 @@ impl Reader {
         let mut sections: Vec<&str> = known.iter().map(|(of, _)| of.as_str()).collect();
         sections.retain(|section| !section.contains(['.', '[']));
         sections.dedup();
-        let lists = LISTS.map(|list| format!("[[{list}]]")).join(" and ");
-        format!("the sections are {}, types.<task type>, {lists}", sections.join(", "))
+        let lists = LISTS.map(|list| format!("[[{list}]]")).join(", ");
+        format!("the sections are {}, types.<task type> and the lists {lists}", sections.join(", "))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     Config, GateConfig, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig,
     WorkerConfig, span,
 };
-use crate::domain::{ScheduleSpec, TaskType, When};
+use crate::domain::{FollowUpRule, ScheduleSpec, TaskType, When};
 
 /// What stands for a secret.
 const HIDDEN: &str = "***";
@@ -48,7 +48,7 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
         store,
         log,
         gates,
-        follow_ups: _,
+        follow_ups,
         schedules,
         state_dir: _,
     } = config;
@@ -75,6 +75,8 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
     let log = vec![("level", text(LogConfig::level_name(level))), ("format", text(format.name()))];
     sections.push(("[log]".to_owned(), log));
     sections.extend(gates.iter().map(|gate| ("[[gate]]".to_owned(), gate_keys(gate))));
+    sections
+        .extend(follow_ups.iter().map(|rule| ("[[follow_up]]".to_owned(), follow_up_keys(rule))));
     sections.extend(schedules.iter().map(|job| ("[[schedule]]".to_owned(), schedule_keys(job))));
     sections
 }
@@ -186,6 +188,22 @@ fn gate_keys(gate: &GateConfig) -> Keys {
     ]);
     keys.extend(max_wait.map(|max_wait| ("max_wait_s", seconds(max_wait))));
     keys
+}
+
+fn follow_up_keys(rule: &FollowUpRule) -> Keys {
+    let FollowUpRule { name, of, task_type, items, filter, id, order_by, top } = rule;
+    // What results are compared with: no secret, whatever a member is called.
+    let filter = Value::try_from(filter).unwrap_or_else(|_| Value::Table(Table::new()));
+    vec![
+        ("name", text(name)),
+        ("of", text(of.name())),
+        ("task_type", text(task_type.name())),
+        ("items", text(items)),
+        ("filter", filter),
+        ("id", text(id)),
+        ("order_by", text(order_by)),
+        ("top", count(*top)),
+    ]
 }
 
 fn schedule_keys(schedule: &ScheduleSpec) -> Keys {

@@ -1,5 +1,6 @@
 //! What loads, what is refused and how it is said.
 
+mod follow_ups;
 mod gates;
 mod layers;
 mod refusals;

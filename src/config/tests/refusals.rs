@@ -167,7 +167,7 @@ fn unknown_keys_are_named_with_what_stands_there_instead() {
         let refusal = refusal(text, &[]);
         assert!(refusal.starts_with("test.toml:1: unknown key "), "{refusal}");
         let sections = "the sections are http, pool, queue, worker, store, log, \
-                        types.<task type>, [[gate]] and [[schedule]]";
+                        types.<task type> and the lists [[gate]], [[follow_up]], [[schedule]]";
         assert!(refusal.ends_with(sections), "{refusal}");
     }
     load_text("[pool]\n[types]\n[types.research]\n", &[]).unwrap();

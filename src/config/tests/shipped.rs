@@ -72,16 +72,19 @@ fn the_examples_of_the_shipped_file_have_every_key_of_a_list_with_its_default() 
         [[gate]]
         name = "discovery"
         task_types = ["discovery", "migration"]
+        [[follow_up]]
+        name = "migrate"
         [[schedule]]
         name = "heartbeat"
         every = "30s"
         task_type = "heartbeat"
     "#;
     let least = load_text(text, &[]).unwrap();
-    let Config { gates, schedules, .. } = examples();
+    let Config { gates, follow_ups, schedules, .. } = examples();
     assert!(gates[0].health_url.is_some() && gates[0].max_wait.is_some());
     let gate = GateConfig { health_url: None, max_wait: None, ..gates[0].clone() };
     assert_eq!(least.gates, [gate]);
+    assert_eq!(least.follow_ups, follow_ups);
     assert_eq!(least.schedules, schedules[..1]);
     assert!(matches!(schedules[1].when, When::Cron(_)), "{schedules:?}");
 }
@@ -123,6 +126,21 @@ fn what_is_rendered_loads_again() {
         [[gate]]
         name = "b"
         task_types = ["ingest"]
+        [[follow_up]]
+        name = "a"
+        [[follow_up]]
+        name = "b"
+        of = "ingest"
+        task_type = "ingest"
+        items = ""
+        id = "a \"b\""
+        top = 200
+        [follow_up.filter]
+        api_key = "seen"
+        deep = { score = 1.0, list = [1, "x", { "a.b" = false }] }
+        [[follow_up]]
+        name = "c"
+        filter = {}
         [[schedule]]
         name = "a"
         every = "90s"
