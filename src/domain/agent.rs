@@ -175,6 +175,8 @@ pub(super) struct Run {
     pub ending: Option<Ending>,
     /// Whether a client that failed its agent waits for its end.
     pub failed_by_client: bool,
+    /// The gates whose backlog it is a part of, one bit each.
+    pub gates: u16,
     /// Until when an external agent may still answer after its cancel or time-out.
     pub grace_us: Option<u64>,
 }

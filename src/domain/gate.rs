@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::task_type::{TaskType, TaskTypes};
-use super::time::SECOND_US;
+use super::task_type::TaskTypes;
+use super::time::{Now, SECOND_US};
 
 /// A dependency, as it was configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,39 +97,168 @@ impl fmt::Display for GateState {
     }
 }
 
-/// Every configured gate; without one everything is always open.
-#[derive(Clone, Debug, Default)]
-pub struct Gates(Vec<Gate>);
+/// How long a gate is held closed at most when its tasks go on saying that the dependency is down,
+/// in microseconds.
+const LONGEST_HOLD_US: u64 = 300 * SECOND_US;
 
-/// A dependency and what is known of it.
+/// A dependency, what is known of it, and what waits for it.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
-    pub(super) spec: GateSpec,
-    pub(super) is_open: bool,
+    /// As it was configured.
+    pub spec: GateSpec,
+    /// What somebody ordered.
+    pub mode: GateMode,
+    /// What was said last by whoever asks the dependency; `None`: nothing yet.
+    pub known_up: Option<bool>,
+    /// Until when it is closed because a task said that the dependency is down, in monotonic
+    /// microseconds.
+    pub held_until_us: Option<u64>,
+    /// How often that happened since a task completed.
+    holds: u32,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// Whether its tasks may run. Follows from the above whenever that changes.
+    pub is_open: bool,
+    /// Since when they may, or wait.
+    pub since: Now,
+    /// What was told last; `None`: nothing since the start.
+    told_open: Option<bool>,
+    /// Until when nobody is told that it is closed only because nothing good is known yet, in
+    /// monotonic microseconds; `None`: that is over.
+    pub quiet_until_us: Option<u64>,
+    /// When to look for tasks that waited too long, in monotonic microseconds.
+    pub look_us: Option<u64>,
+    /// How often it was told as closed.
+    pub closures: u64,
+    /// What came together while it was closed.
+    pub backlog: Backlog,
+    /// Runs that were begun while it had a backlog to catch up with.
+    pub runs: usize,
 }
 
-impl Gates {
-    /// These gates: open, unless somebody asks the dependency.
-    #[must_use]
-    pub fn new(specs: Vec<GateSpec>) -> Self {
-        let gate = |spec: GateSpec| Gate { is_open: !spec.is_probed, spec };
-        Self(specs.into_iter().map(gate).collect())
+/// The pending tasks that waited while their gate was closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backlog {
+    /// Every pending task of the gate's types is in it that became pending before this moment, in
+    /// monotonic microseconds: none is at 0, all are at `u64::MAX`, while the gate is closed.
+    pub until_us: u64,
+    /// How many.
+    pub tasks: usize,
+    /// How many of them count against its depth.
+    pub counted: usize,
+}
+
+impl Gate {
+    pub(super) const fn new(spec: GateSpec) -> Self {
+        let is_open = !spec.is_probed;
+        Self {
+            spec,
+            mode: GateMode::Auto,
+            known_up: None,
+            held_until_us: None,
+            holds: 0,
+            last_error: None,
+            is_open,
+            since: Now { mono_us: 0, wall_us: 0 },
+            told_open: if is_open { Some(true) } else { None },
+            quiet_until_us: None,
+            look_us: None,
+            closures: 0,
+            backlog: Backlog { until_us: if is_open { 0 } else { u64::MAX }, tasks: 0, counted: 0 },
+            runs: 0,
+        }
     }
 
-    /// Sets one; whether anything changed.
-    pub fn set(&mut self, name: &str, open: bool) -> bool {
-        let gate = self.0.iter_mut().find(|gate| &*gate.spec.name == name);
-        gate.is_some_and(|gate| std::mem::replace(&mut gate.is_open, open) != open)
+    /// Whether what is ordered and known says that it is open.
+    pub(super) fn should_be_open(&self) -> bool {
+        match self.mode {
+            GateMode::Open => true,
+            GateMode::Closed => false,
+            GateMode::Auto => {
+                self.held_until_us.is_none() && self.known_up.unwrap_or(!self.spec.is_probed)
+            }
+        }
     }
 
-    /// The first closed gate that this type needs.
-    #[must_use]
-    pub fn closed_for(&self, kind: TaskType) -> Option<&Arc<str>> {
-        let closed = |gate: &&Gate| !gate.is_open && gate.spec.types.contains(kind);
-        self.0.iter().find(closed).map(|gate| &gate.spec.name)
+    pub(super) fn state(&self) -> GateState {
+        if self.is_open {
+            GateState::Open
+        } else if self.is_unknown() {
+            GateState::Unknown
+        } else {
+            GateState::Closed
+        }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Gate> {
-        self.0.iter()
+    /// Whether it is closed for nothing but that nobody knows how the dependency is.
+    fn is_unknown(&self) -> bool {
+        self.mode == GateMode::Auto && self.held_until_us.is_none() && self.known_up.is_none()
+    }
+
+    /// Whether it is open and a part of its backlog still waits.
+    pub(super) const fn is_catching_up(&self) -> bool {
+        self.is_open && self.backlog.tasks > 0
+    }
+
+    /// Forgets what the daemon before told, which may have been that the gate is closed.
+    pub(super) const fn forget_told(&mut self) {
+        self.told_open = None;
+    }
+
+    /// Whether a change is to be told now; each is only once.
+    pub(super) fn tell(&mut self) -> bool {
+        let is_news = self.told_open != Some(self.is_open);
+        let may_come_soon = self.told_open.is_none()
+            && self.quiet_until_us.is_some()
+            && self.mode == GateMode::Auto
+            && self.held_until_us.is_none();
+        if !is_news || (may_come_soon && !self.is_open) {
+            return false;
+        }
+        self.told_open = Some(self.is_open);
+        self.closures += u64::from(!self.is_open);
+        true
+    }
+
+    /// Why it is closed; `None` when it is open.
+    pub(super) fn cause(&self) -> Option<String> {
+        let known = || self.last_error.clone().unwrap_or_else(|| "it is down".to_owned());
+        if self.is_open {
+            None
+        } else if self.mode == GateMode::Closed {
+            Some("closed by order".to_owned())
+        } else if self.is_unknown() {
+            Some("nothing is known of it yet".to_owned())
+        } else {
+            Some(known())
+        }
+    }
+
+    /// A task says that the dependency is down: holds the gate closed, for twice as long as the
+    /// last time when that has passed. Several tasks that say so at once are one time.
+    pub(super) fn hold(&mut self, now: Now) -> u64 {
+        let base_us = self.spec.hold_us;
+        let until_us = match self.held_until_us {
+            Some(until_us) => until_us.max(now.mono_us.saturating_add(base_us)),
+            None => {
+                let doubled_us = base_us.saturating_mul(1 << self.holds.min(32));
+                self.holds += 1;
+                now.mono_us.saturating_add(doubled_us.min(LONGEST_HOLD_US.max(base_us)))
+            }
+        };
+        self.held_until_us = Some(until_us);
+        until_us
+    }
+
+    /// A task of its types completed: the dependency is of use again.
+    pub(super) const fn completed(&mut self) {
+        self.holds = 0;
+    }
+
+    /// When a task that waits since `since_us` has waited too long, in monotonic microseconds;
+    /// `None`: never.
+    pub(super) fn gives_up_us(&self, since_us: u64) -> Option<u64> {
+        let max_wait_us = self.spec.max_wait_us.filter(|_| !self.is_open)?;
+        Some(since_us.max(self.since.mono_us).saturating_add(max_wait_us))
     }
 }

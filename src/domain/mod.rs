@@ -13,6 +13,8 @@ mod exit;
 mod family;
 mod follow_up;
 mod gate;
+mod gate_note;
+mod gates;
 mod histogram;
 mod idempotency;
 mod idle;
@@ -49,7 +51,8 @@ pub use decision::{Candidate, Decision, Preference, Rule};
 pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};
 pub use exit::Exit;
 pub use follow_up::{FollowUpRule, FollowUps, MAX_FOLLOW_UPS};
-pub use gate::{GateMode, GateSpec, GateState, Gates};
+pub use gate::{GateMode, GateSpec, GateState};
+pub use gates::Gates;
 pub use histogram::{BOUNDS_US, Histogram};
 pub use idempotency::{Content, Fingerprint, IdempotencyKey};
 pub use ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
@@ -62,7 +65,10 @@ pub use refusal::Refusal;
 pub use report::{MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report, TaskError, Usage};
 pub use restart_budget::{RETRY_AFTER_US, RestartBudget, Verdict};
 pub use schedule::{Overlap, ScheduleSpec, When};
-pub use scheduler::{Accepted, Failing, Heartbeat, Jitter, PIPE_CLOSED, Scheduler};
+pub use scheduler::{
+    Accepted, DEPENDENCY_UNAVAILABLE, Failing, GATE_CLOSED, Heartbeat, Jitter, PIPE_CLOSED,
+    Scheduler,
+};
 pub use task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
 pub use task_type::{PerType, TaskType, TaskTypes};
 pub use time::{Now, SECOND_US};

@@ -159,8 +159,9 @@ pub struct Task {
     pub interruptions: u32,
     /// When its first attempt started since it was last asked for.
     pub first_started: Option<Now>,
-    /// How long the gates of its type had been closed in all when it was last asked for, in
-    /// microseconds: what they are closed from then on is no part of its latency.
+    /// Until its first start: how long the gates of its type had been closed in all when it was last
+    /// asked for. From then on: how long they were closed between the two, which is no part of its
+    /// latency. In microseconds.
     pub gated_us: u64,
     /// What became of the items of its result, when a rule looked at them.
     pub follow_ups: Option<FollowUps>,
@@ -194,6 +195,15 @@ impl Task {
             result: None,
             error: None,
         }
+    }
+
+    /// The time from when it was last asked for to its first start, but for what it waited for gates,
+    /// in microseconds. Of the times that are stored, so that it is the same after a start.
+    #[must_use]
+    pub(super) fn assignment_latency_us(&self) -> Option<u64> {
+        let started = self.first_started?;
+        let latency_us = started.wall_us.saturating_sub(self.asked.wall_us);
+        Some(latency_us.saturating_sub(self.gated_us))
     }
 
     /// Its place in the queue, now and whenever it comes back.

@@ -87,7 +87,7 @@ impl fmt::Display for TaskType {
 pub type PerType<T> = [T; TaskType::COUNT];
 
 /// A set of task types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskTypes(u8);
 
@@ -99,6 +99,18 @@ impl TaskTypes {
     #[must_use]
     pub const fn contains(self, kind: TaskType) -> bool {
         self.0 & (1 << kind.index()) != 0
+    }
+
+    /// The types of both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The types that are not in the other set.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether the set has no type at all.

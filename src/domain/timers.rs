@@ -22,6 +22,12 @@ pub(super) enum Timer {
     Leave(AgentId),
     /// An agent that is being started no longer counts as live.
     Start(AgentId),
+    /// A gate was held closed for long enough.
+    GateHold(usize),
+    /// It is told that a gate is closed of which nothing good is known.
+    GateQuiet(usize),
+    /// Tasks may have waited too long for a gate.
+    GateWait(usize),
 }
 
 /// Every deadline, in monotonic microseconds.

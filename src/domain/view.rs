@@ -42,6 +42,8 @@ pub struct TaskSummary {
     pub asked: Now,
     /// When its first attempt started since then.
     pub first_started: Option<Now>,
+    /// The time between the two in microseconds, but for what it waited for gates.
+    pub assignment_latency_us: Option<u64>,
     /// When it ended.
     pub ended: Option<Now>,
     /// Why it failed.
@@ -106,7 +108,7 @@ pub struct GateView {
     pub state: GateState,
     /// Whether that is by order.
     pub mode: GateMode,
-    /// Since when it is in this state.
+    /// Since when its tasks may run, or wait.
     pub since: Now,
     /// Why it is closed, or what went wrong last while it is open.
     pub last_error: Option<String>,
@@ -167,6 +169,7 @@ impl Task {
             created: self.created,
             asked: self.asked,
             first_started: self.first_started,
+            assignment_latency_us: self.assignment_latency_us(),
             ended,
             error: self.error.clone(),
             usage: self.attempts.iter().rev().find_map(|record| record.end.as_ref()?.usage),

@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use super::answer::{seconds, unix_seconds};
 use crate::domain::{
-    AgentId, Attempt, AttemptRecord, Decision, Failure, Incarnation, Json, Now, Outcome,
-    PendingReason, Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType,
-    TaskView, TraceId, Usage,
+    AgentId, Attempt, AttemptRecord, Decision, Failure, Incarnation, Json, Outcome, PendingReason,
+    Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType, TaskView, TraceId,
+    Usage,
 };
 
 /// A task, whole.
@@ -94,8 +94,6 @@ impl<'a> From<&'a TaskPage> for PageShown<'a> {
 
 impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
     fn from(task: &'a TaskSummary) -> Self {
-        // Of the times that are stored, so that it is the same after a start.
-        let latency_us = |started: Now| started.wall_us.saturating_sub(task.asked.wall_us);
         Self {
             task_id: task.id,
             parent_task_id: task.parent,
@@ -109,7 +107,7 @@ impl<'a> From<&'a TaskSummary> for SummaryShown<'a> {
             created_at: unix_seconds(task.created),
             started_at: task.first_started.map(unix_seconds),
             completed_at: task.ended.map(unix_seconds),
-            assignment_latency_ms: task.first_started.map(|at| latency_us(at) as f64 / 1e3),
+            assignment_latency_ms: task.assignment_latency_us.map(|us| us as f64 / 1e3),
             error: task.error.as_ref(),
             usage: task.usage,
             pending_reason: task.waiting.as_ref().map(|waiting| reason(&waiting.reason)),

@@ -1,15 +1,15 @@
 //! Giving pending tasks to idle agents.
 
 use super::Scheduler;
-use crate::domain::agent::Run;
+use crate::domain::agent::{Agent, AgentStatus, Run};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::decision::{Decision, Preference};
 use crate::domain::effect::{Assignment, Effect, Event};
 use crate::domain::ids::AgentId;
 use crate::domain::placement::{Wish, choose};
 use crate::domain::priority::{Place, Seq};
-use crate::domain::task::{Hold, Task, TaskState, Wait};
-use crate::domain::task_type::TaskType;
+use crate::domain::task::{Hold, Task, TaskState};
+use crate::domain::task_type::TaskTypes;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -21,7 +21,8 @@ impl Scheduler {
             return;
         }
         self.break_deadlock(now, effects);
-        while let Some(place) = self.first_placeable() {
+        let share = self.backlog_share();
+        while let Some(place) = self.first_placeable(share) {
             let Some((agent, decision)) = self.decide(place.seq(), now) else {
                 debug_assert!(false, "the queue offered a task that nobody may run");
                 break;
@@ -30,13 +31,30 @@ impl Scheduler {
         }
     }
 
-    /// The first task of the queue that some idle agent may run.
-    fn first_placeable(&self) -> Option<Place> {
+    /// How many agents the backlog of a gate may have while others wait: half of the live ones.
+    fn backlog_share(&self) -> usize {
+        if self.idle.is_empty() || !self.gates.is_catching_up() {
+            return usize::MAX;
+        }
+        let live = |agent: &&Agent| agent.status() != AgentStatus::Degraded;
+        self.agents.values().filter(live).count().div_ceil(2)
+    }
+
+    /// The first task of the queue that some idle agent may run. Those of a backlog that has its
+    /// share come after all others (rule 12).
+    fn first_placeable(&self, share: usize) -> Option<Place> {
         if self.idle.is_empty() || self.queue.is_empty() {
             return None;
         }
-        let waiting = TaskType::ALL.into_iter().filter(|&kind| self.queue.offers(kind));
-        let open = waiting.filter(|&kind| self.gates.closed_for(kind).is_none());
+        let open = TaskTypes::ALL.without(self.gates.closed());
+        let over = self.gates.over_share(share);
+        let first = self.first_of(open.without(over));
+        if first.is_none() && !over.is_empty() { self.first_of(open) } else { first }
+    }
+
+    /// The first task of these types that some idle agent may run.
+    fn first_of(&self, kinds: TaskTypes) -> Option<Place> {
+        let waiting = kinds.iter().filter(|&kind| self.queue.offers(kind));
         let first = |kind| {
             let idle = self.idle.count(kind);
             let excluded = |agents: &[AgentId]| {
@@ -44,7 +62,7 @@ impl Scheduler {
             };
             self.queue.first(kind, idle > 0, |agents| idle > excluded(agents))
         };
-        open.filter_map(first).min()
+        waiting.filter_map(first).min()
     }
 
     fn decide(&self, seq: Seq, now: Now) -> Option<(AgentId, Decision)> {
@@ -73,6 +91,8 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let kind = self.tasks.get(&seq).map(|task| task.spec.kind);
+        let gates = kind.map_or(0, |kind| self.gates.begin_run(kind));
         self.take_from_queue(seq);
         self.touch(seq);
         let (Some(task), Some(agent)) = (self.tasks.get_mut(&seq), self.agents.get_mut(&agent_id))
@@ -95,6 +115,7 @@ impl Scheduler {
             deadline_us,
             ending: None,
             failed_by_client: false,
+            gates,
             grace_us: None,
         });
         agent.stats.contexts += 1;
@@ -142,13 +163,21 @@ impl Scheduler {
         }
     }
 
+    /// Takes a pending task into the queue; it is offered to nobody yet.
+    pub(super) fn put_in_queue(&mut self, seq: Seq) {
+        let Some(task) = self.tasks.get(&seq) else { return };
+        let TaskState::Pending(wait) = task.state else { return };
+        self.queue.insert(task.place());
+        self.gates.enter(task.spec.kind, seq, wait);
+    }
+
     /// Takes a pending task out of the queue and of all that goes with waiting.
     pub(super) fn take_from_queue(&mut self, seq: Seq) {
         let Some(task) = self.tasks.get(&seq) else { return };
-        let TaskState::Pending(Wait { counted, hold, .. }) = task.state else { return };
+        let TaskState::Pending(wait) = task.state else { return };
         self.queue.remove(task.place(), task.spec.kind, &task.exclusions());
-        self.counted -= usize::from(counted);
-        match hold {
+        self.gates.leave(task.spec.kind, seq, wait);
+        match wait.hold {
             Hold::Excluding { until_us: Some(at_us) } => {
                 self.timers.clear(at_us, Timer::Relax(seq));
             }

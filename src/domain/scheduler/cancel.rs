@@ -95,12 +95,17 @@ impl Task {
         Refusal::ParentEnded { status, finished_by }
     }
 
-    /// The attempt that ended it; `None` when none did.
+    /// The attempt that ended it; `None` when none did: it was cancelled, or waited too long, while
+    /// it was pending.
     fn finished_by(&self) -> Option<Attempt> {
-        let status = self.status();
-        let ended = |record: &&AttemptRecord| record.end.as_ref().map(|end| end.outcome);
+        let TaskState::Ended { status, at } = self.state else { return None };
         let by_attempt = |record: &&AttemptRecord| {
-            status != TaskStatus::Cancelled || ended(record) == Some(Outcome::Cancelled)
+            let Some(end) = &record.end else { return false };
+            match status {
+                TaskStatus::Cancelled => end.outcome == Outcome::Cancelled,
+                TaskStatus::Failed => end.at.wall_us == at.wall_us,
+                TaskStatus::Completed | TaskStatus::Pending | TaskStatus::InProgress => true,
+            }
         };
         self.attempts.last().filter(by_attempt).map(|record| record.attempt)
     }

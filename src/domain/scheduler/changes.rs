@@ -16,13 +16,21 @@ pub(super) struct Unsaved {
     agents: Vec<AgentId>,
     /// Tasks from here on were never taken.
     new_from: Seq,
+    /// What is remembered of the gates changed.
+    gates: bool,
     /// Changes that can be told already.
     ready: Vec<Change>,
 }
 
 impl Default for Unsaved {
     fn default() -> Self {
-        Self { tasks: Vec::new(), agents: Vec::new(), new_from: Seq::FIRST, ready: Vec::new() }
+        Self {
+            tasks: Vec::new(),
+            agents: Vec::new(),
+            new_from: Seq::FIRST,
+            gates: false,
+            ready: Vec::new(),
+        }
     }
 }
 
@@ -42,6 +50,11 @@ impl Unsaved {
     /// The agent changed.
     pub(super) fn touch_agent(&mut self, id: AgentId) {
         self.agents.push(id);
+    }
+
+    /// What is remembered of the gates changed.
+    pub(super) const fn touch_gates(&mut self) {
+        self.gates = true;
     }
 
     /// The agent is no more.
@@ -91,6 +104,8 @@ impl Scheduler {
     /// Takes what changed since the last time. The changes of one call belong together: all of
     /// them are to be on disk, or none.
     pub fn take_changes(&mut self, now: Now) -> Vec<Change> {
+        let gates = std::mem::take(&mut self.unsaved.gates);
+        let note = gates.then(|| self.gate_note(now)).flatten();
         let unsaved = &mut self.unsaved;
         let mut changes = std::mem::take(&mut unsaved.ready);
         if unsaved.tasks.len() > 1 {
@@ -109,6 +124,7 @@ impl Scheduler {
         unsaved.agents.dedup();
         let agents = unsaved.agents.iter().filter_map(|id| self.agents.get(id));
         changes.extend(agents.map(|agent| Change::Agent(Box::new(agent.record(now)))));
+        changes.extend(note.map(|(name, text)| Change::Note { name: name.into(), text }));
         unsaved.tasks.clear();
         unsaved.agents.clear();
         unsaved.new_from = self.next_seq;

@@ -38,7 +38,7 @@ impl Scheduler {
             let (trace, reason) = (spec.trace.clone(), refused_for(refusal));
             effects.push(Effect::Event(Event::TaskRejected { trace, reason }));
         })?;
-        self.admit_or_reject(&spec.trace, now, effects)?;
+        self.admit_or_reject(spec.kind, &spec.trace, now, effects)?;
         if let Some(task) = self.tasks.get_mut(&seq) {
             if of.inherits_priority {
                 spec.priority = task.spec.priority;
@@ -196,7 +196,11 @@ impl Scheduler {
 pub(super) fn deadlocked() -> AttemptEnd {
     let detail = "every live agent waited for children of its task, so the youngest of these tasks \
                   had to make room";
-    AttemptEnd::Interrupted { failure: Failure::new("deadlock", detail), by_order: false }
+    AttemptEnd::Interrupted {
+        failure: Failure::new("deadlock", detail),
+        by_order: false,
+        usage: None,
+    }
 }
 
 /// In a word, for the log.

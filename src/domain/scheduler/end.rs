@@ -25,7 +25,7 @@ pub(super) enum AttemptEnd {
     AgentFailed(Failure),
     TimedOut(Option<Usage>),
     Cancelled,
-    Interrupted { failure: Failure, by_order: bool },
+    Interrupted { failure: Failure, by_order: bool, usage: Option<Usage> },
 }
 
 impl Scheduler {
@@ -50,8 +50,11 @@ impl Scheduler {
         {
             let assigned = record.assigned;
             record.started = Some(assigned);
-            note_first_start(task, assigned, &self.limits, &mut self.counters);
+            let closed_us = self.gates.closed_us(task.spec.kind, now);
+            note_first_start(task, assigned, closed_us, &self.limits, &mut self.counters);
         }
+        let end = self.end_by_gate(seq, end, now, effects);
+        let Some(task) = self.tasks.get_mut(&seq) else { return };
         let timeout = || Failure::new("timed_out", "the attempt took longer than its timeout_s");
         let (outcome, failure, usage) = match &end {
             AttemptEnd::Completed { usage, .. } => (Outcome::Completed, None, *usage),
@@ -62,8 +65,8 @@ impl Scheduler {
             AttemptEnd::AgentFailed(failure) => (Outcome::AgentFailed, Some(failure.clone()), None),
             AttemptEnd::TimedOut(usage) => (Outcome::TimedOut, Some(timeout()), *usage),
             AttemptEnd::Cancelled => (Outcome::Cancelled, None, None),
-            AttemptEnd::Interrupted { failure, .. } => {
-                (Outcome::Interrupted, Some(failure.clone()), None)
+            AttemptEnd::Interrupted { failure, usage, .. } => {
+                (Outcome::Interrupted, Some(failure.clone()), *usage)
             }
         };
         if let Some(usage) = usage {
@@ -105,6 +108,7 @@ impl Scheduler {
         match end {
             AttemptEnd::Completed { result, .. } => {
                 task.result = result;
+                self.gates.completed(task.spec.kind);
                 self.learn(seq, agent_id, now);
                 self.end_task(seq, TaskStatus::Completed, now, effects);
             }
@@ -154,7 +158,8 @@ impl Scheduler {
         }
         let Some(task) = self.tasks.get_mut(&seq) else { return };
         task.state = TaskState::Pending(Wait { since_us: now.mono_us, counted: false, hold });
-        self.queue.insert(task.place());
+        self.put_in_queue(seq);
+        let Some(task) = self.tasks.get(&seq) else { return };
         self.counters.requeued += 1;
         if let Some(closing) = &mut self.closing {
             closing.requeued += 1;
@@ -225,7 +230,8 @@ impl Scheduler {
             agent: last.map(|record| record.agent),
             attempt: task.attempt,
             duration_ms: start.map(|start| now.since(start.mono_us) as f64 / 1e3),
-            cause: end.and_then(|end| end.failure.as_ref()).map(|failure| failure.cause.clone()),
+            cause: (task.error.as_ref().map(|error| error.code.clone()))
+                .or_else(|| Some(end?.failure.as_ref()?.cause.clone())),
         }));
         effects.push(Effect::TaskEnded { task_id: task.id });
         self.unsaved.touch(seq);

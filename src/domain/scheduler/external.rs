@@ -166,7 +166,7 @@ impl Scheduler {
             } else if started {
                 AttemptEnd::AgentFailed(failure.clone())
             } else {
-                AttemptEnd::Interrupted { failure: failure.clone(), by_order: false }
+                AttemptEnd::Interrupted { failure: failure.clone(), by_order: false, usage: None }
             };
             self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
             self.run_over(id, now, effects);

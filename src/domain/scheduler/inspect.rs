@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Scheduler;
 use crate::domain::agent::Agent;
 use crate::domain::family::Family;
-use crate::domain::gate::Gates;
+use crate::domain::gates::Gates;
 use crate::domain::idle::IdleAgents;
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::limits::Limits;
@@ -44,7 +44,7 @@ impl Scheduler {
             ids: &self.ids,
             keys: &self.keys,
             queue: &self.queue,
-            counted: self.counted,
+            counted: self.gates.queued(),
             agents: &self.agents,
             idle: &self.idle,
             family: &self.family,

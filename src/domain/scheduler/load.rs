@@ -11,7 +11,8 @@ use crate::domain::agent::{Agent, AgentKind, Ending, Health, Run, StatusReason};
 use crate::domain::attempt::Failure;
 use crate::domain::change::{AgentRecord, Lesson, Snapshot};
 use crate::domain::effect::Effect;
-use crate::domain::gate::Gates;
+use crate::domain::gate_note::GATES_NOTE;
+use crate::domain::gates::Gates;
 use crate::domain::ids::AgentId;
 use crate::domain::limits::Limits;
 use crate::domain::priority::Seq;
@@ -36,6 +37,7 @@ impl Scheduler {
         let mut scheduler = Self::new(limits, gates);
         scheduler.next_seq = snapshot.last_seq.map_or(Seq::FIRST, Seq::next);
         scheduler.unsaved = Unsaved::from(scheduler.next_seq);
+        scheduler.load_gates(snapshot.notes.get(GATES_NOTE).map(String::as_str), now);
         for task in snapshot.cancelled {
             scheduler.take_in_unchanged(task);
         }
@@ -47,6 +49,7 @@ impl Scheduler {
         for task in snapshot.tasks {
             scheduler.load_task(task, now);
         }
+        scheduler.start_gates(now, effects);
         for &seq in &seqs {
             scheduler.join_parent(seq, now);
         }
@@ -90,6 +93,7 @@ impl Scheduler {
                 deadline_us: grace_us,
                 ending: Some(Ending::Cancelled),
                 failed_by_client: false,
+                gates: 0,
                 grace_us: Some(grace_us),
             })
         });
@@ -127,15 +131,14 @@ impl Scheduler {
     }
 
     fn load_task(&mut self, mut task: Task, now: Now) {
-        let (seq, place) = (task.seq, task.place());
+        let seq = task.seq;
         match &mut task.state {
             TaskState::Pending(wait) => {
                 // A stored moment may lie ahead when somebody turned the clock back.
                 wait.since_us = wait.since_us.min(now.mono_us);
-                let (counted, hold) = (wait.counted, wait.hold);
+                let hold = wait.hold;
                 self.take_in_unchanged(task);
-                self.queue.insert(place);
-                self.counted += usize::from(counted);
+                self.put_in_queue(seq);
                 match hold {
                     Hold::Backoff { until_us } if until_us > now.mono_us => {
                         let longest_us = self.backoff_us(seq, Jitter::FULL);
@@ -204,6 +207,7 @@ impl Scheduler {
             deadline_us,
             ending: None,
             failed_by_client: false,
+            gates: 0,
             grace_us: None,
         });
         self.timers.set(deadline_us, Timer::RunTimeout(id));
@@ -225,7 +229,7 @@ impl Scheduler {
         }
         let detail = "the daemon ended while the attempt ran";
         let failure = Failure::new("daemon_crashed", detail);
-        let end = AttemptEnd::Interrupted { failure, by_order: false };
+        let end = AttemptEnd::Interrupted { failure, by_order: false, usage: None };
         self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
         self.retire_if_ended(seq);
     }

@@ -32,7 +32,7 @@ use super::affinity::Affinity;
 use super::agent::Agent;
 use super::effect::{Effect, Event};
 use super::family::Family;
-use super::gate::Gates;
+use super::gates::Gates;
 use super::idle::IdleAgents;
 use super::ids::{AgentId, TaskId};
 use super::limits::Limits;
@@ -48,6 +48,7 @@ use changes::Unsaved;
 
 pub use external::Heartbeat;
 pub use fail::Failing;
+pub use gates::{DEPENDENCY_UNAVAILABLE, GATE_CLOSED};
 #[cfg(test)]
 pub(super) use inspect::Inside;
 pub use life::PIPE_CLOSED;
@@ -86,8 +87,6 @@ pub struct Scheduler {
     keys: BTreeMap<Arc<str>, Seq>,
     next_seq: Seq,
     queue: Queue,
-    /// Pending tasks that count against `limits.max_depth`.
-    counted: usize,
     agents: BTreeMap<AgentId, Agent>,
     idle: IdleAgents,
     family: Family,
@@ -126,7 +125,6 @@ impl Scheduler {
             keys: BTreeMap::new(),
             next_seq: Seq::FIRST,
             queue: Queue::default(),
-            counted: 0,
             agents: BTreeMap::new(),
             idle: IdleAgents::default(),
             family: Family::default(),

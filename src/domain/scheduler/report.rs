@@ -40,7 +40,8 @@ impl Scheduler {
         let Some(record) = task.open_attempt() else { return };
         record.started = Some(now);
         self.unsaved.touch(seq);
-        let latency_us = note_first_start(task, now, &self.limits, &mut self.counters);
+        let closed_us = self.gates.closed_us(task.spec.kind, now);
+        let latency_us = note_first_start(task, now, closed_us, &self.limits, &mut self.counters);
         let over_target =
             latency_us.is_some_and(|us| us > self.limits.assignment_latency_target_us);
         effects.push(Effect::Event(Event::TaskStarted {
@@ -114,6 +115,7 @@ impl Scheduler {
         if let Some(grace_us) = run.grace_us {
             self.timers.clear(grace_us, Timer::Grace(agent_id));
         }
+        self.gates.end_run(run.gates);
         let leaving = agent.leaving.is_some();
         if run.is_remembered(agent.kind) {
             self.touch_agent(agent_id);
@@ -166,14 +168,20 @@ pub(super) fn end_of(ending: Option<&Ending>, report: Report) -> Option<AttemptE
 /// The end of an attempt that was stopped by order.
 pub(super) fn stopped() -> AttemptEnd {
     let detail = "its agent was removed, or the pool or the daemon stopped";
-    AttemptEnd::Interrupted { failure: Failure::new("stopped", detail), by_order: true }
+    AttemptEnd::Interrupted {
+        failure: Failure::new("stopped", detail),
+        by_order: true,
+        usage: None,
+    }
 }
 
 /// Notes when the first attempt of the task started since it was last asked for, if this is it, and
-/// answers the time between the two in microseconds.
+/// answers the time between the two in microseconds, but for what the gates of its type were closed:
+/// by now `closed_us` in all.
 pub(super) fn note_first_start(
     task: &mut Task,
     started: Now,
+    closed_us: u64,
     limits: &Limits,
     counters: &mut Counters,
 ) -> Option<u64> {
@@ -181,7 +189,8 @@ pub(super) fn note_first_start(
         return None;
     }
     task.first_started = Some(started);
-    let latency_us = started.since(task.asked.mono_us);
+    task.gated_us = closed_us.saturating_sub(task.gated_us);
+    let latency_us = started.since(task.asked.mono_us).saturating_sub(task.gated_us);
     counters.assignment_latency_us += latency_us;
     counters.first_starts += 1;
     counters.histograms.assignment_latency.add(latency_us);

@@ -28,7 +28,7 @@ impl Scheduler {
     /// counts as a submit; its failures are forgotten, its attempts go on counting (rule 7).
     ///
     /// # Errors
-    /// `NotRetryable`; `Draining` and `QueueFull` as for a submit; `WouldDeadlock` when the attempt
+    /// `NotRetryable`; `Draining`, `QueueFull` and `GateBacklogFull` as for a submit; `WouldDeadlock` when the attempt
     /// that handed it out goes on and may not wait for it.
     pub fn retry(
         &mut self,
@@ -41,7 +41,7 @@ impl Scheduler {
             return Err(Refusal::NotRetryable { status });
         }
         self.may_come_back(&task)?;
-        self.admit_or_reject(&task.spec.trace, now, effects)?;
+        self.admit_or_reject(task.spec.kind, &task.spec.trace, now, effects)?;
         self.put_back(task, now, effects);
         self.dispatch(now, effects);
         Ok(self.status_here(id).unwrap_or(TaskStatus::Pending))
@@ -53,7 +53,7 @@ impl Scheduler {
     /// have changed it since.
     ///
     /// # Errors
-    /// `Draining`, and `QueueFull` when there is no room at all.
+    /// `Draining`, and `QueueFull` or `GateBacklogFull` when there is no room at all.
     pub fn retry_all(
         &mut self,
         tasks: Vec<Task>,
@@ -61,28 +61,32 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Refusal> {
-        let mut retried = 0;
+        let (mut retried, mut refused) = (0, None);
         for task in tasks {
             let left_out = self.ids.contains_key(&task.id) || ran_on.contains(&task.id);
             if left_out || self.may_come_back(&task).is_err() {
                 continue;
             }
-            if retried == 0 {
-                self.admit_or_reject(&task.spec.trace, now, effects)?;
-            } else if self.admit(now).is_err() {
-                break;
+            // Where there is no room for one type, there may be for another.
+            if self.admit(task.spec.kind, now).is_err() {
+                refused = refused.or(Some((task.spec.kind, task.spec.trace)));
+                continue;
             }
             self.put_back(task, now, effects);
             retried += 1;
+        }
+        if let Some((kind, trace)) = refused.filter(|_| retried == 0) {
+            self.admit_or_reject(kind, &trace, now, effects)?;
         }
         self.dispatch(now, effects);
         Ok(retried)
     }
 
-    /// How many more submitted tasks may wait.
+    /// How many more submitted tasks may wait, if they are of the right types.
     #[must_use]
-    pub const fn room(&self) -> usize {
-        self.limits.max_depth.saturating_sub(self.counted)
+    pub fn room(&self) -> usize {
+        let max_depth = self.limits.max_depth;
+        max_depth.saturating_sub(self.gates.queued()) + self.gates.room(max_depth)
     }
 
     /// How many ended tasks [`retry_all`](Self::retry_all) can use at most: as many as may wait,
@@ -97,6 +101,7 @@ impl Scheduler {
         task.state = TaskState::Pending(Wait { since_us: now.mono_us, counted: true, hold });
         task.asked = now;
         task.first_started = None;
+        task.gated_us = self.gates.closed_us(task.spec.kind, now);
         task.failures = 0;
         task.failed_on.clear();
         task.interruptions = 0;
@@ -108,9 +113,8 @@ impl Scheduler {
         let (seq, task_id, trace) = (task.seq, task.id, task.spec.trace.clone());
         self.take_in(task);
         self.join_parent(seq, now);
-        self.queue.insert(place);
+        self.put_in_queue(seq);
         self.queue.make_ready(place, kind, &[]);
-        self.counted += 1;
         self.counters.submitted += 1;
         effects.push(Effect::Event(Event::TaskRetried { task_id, trace }));
     }

@@ -9,7 +9,12 @@ use crate::domain::ids::{AgentId, TaskId, TraceId};
 use crate::domain::parent::Parent;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Task, TaskSpec, TaskState, TaskStatus};
+use crate::domain::task_type::TaskType;
 use crate::domain::time::Now;
+
+/// When to try again because as many tasks wait for a gate as may, in seconds: nobody knows when it
+/// opens.
+const GATE_RETRY_AFTER_S: u32 = 5;
 
 /// What became of a submitted task in its first moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +54,8 @@ impl Scheduler {
     /// that can be placed, even when an agent is idle.
     ///
     /// # Errors
-    /// `Draining` when the daemon stops, `QueueFull` when as many tasks wait as may.
+    /// `Draining` when the daemon stops, `QueueFull` when as many tasks wait as may,
+    /// `GateBacklogFull` when as many wait for a closed gate.
     pub fn submit(
         &mut self,
         id: TaskId,
@@ -57,7 +63,7 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Accepted, Refusal> {
-        self.admit_or_reject(&spec.trace, now, effects)?;
+        self.admit_or_reject(spec.kind, &spec.trace, now, effects)?;
         Ok(self.accept(id, spec, None, now, effects))
     }
 
@@ -73,13 +79,13 @@ impl Scheduler {
         let seq = self.next_seq;
         self.next_seq = seq.next();
         let (kind, trace) = (spec.kind, spec.trace.clone());
-        let task = Task { parent, ..Task::new(id, seq, spec, now) };
+        let gated_us = self.gates.closed_us(kind, now);
+        let task = Task { parent, gated_us, ..Task::new(id, seq, spec, now) };
         let place = task.place();
         self.take_in(task);
         self.join_parent(seq, now);
-        self.queue.insert(place);
+        self.put_in_queue(seq);
         self.queue.make_ready(place, kind, &[]);
-        self.counted += 1;
         self.counters.submitted += 1;
         let parent = parent.map(|parent| parent.task_id);
         let submitted = Event::TaskSubmitted { task_id: id, trace: trace.clone(), kind, parent };
@@ -138,22 +144,23 @@ impl Scheduler {
         self.tasks.insert(task.seq, task);
     }
 
-    /// Whether a task more may wait; if not, that is counted and told.
+    /// Whether a task more of this type may wait; if not, that is counted and told.
     pub(super) fn admit_or_reject(
         &mut self,
+        kind: TaskType,
         trace: &TraceId,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        self.admit(now).map_err(|(refusal, reason)| {
+        self.admit(kind, now).map_err(|(refusal, reason)| {
             self.counters.rejected += 1;
             effects.push(Effect::Event(Event::TaskRejected { trace: trace.clone(), reason }));
             refusal
         })
     }
 
-    /// Whether a task more may wait; why not, and in a word for the log.
-    pub(super) fn admit(&self, now: Now) -> Result<(), (Refusal, &'static str)> {
+    /// Whether a task more of this type may wait; why not, and in a word for the log.
+    pub(super) fn admit(&self, kind: TaskType, now: Now) -> Result<(), (Refusal, &'static str)> {
         if self.draining {
             return Err((Refusal::Draining, "draining"));
         }
@@ -161,10 +168,19 @@ impl Scheduler {
             return Err((Refusal::StoreFull { min_free_mb }, "store_full"));
         }
         let max_depth = self.limits.max_depth;
-        if self.counted >= max_depth {
-            let retry_after_s = self.rate.retry_after_s(now);
-            return Err((Refusal::QueueFull { max_depth, retry_after_s }, "queue_full"));
+        match self.gates.backlog_of(kind, max_depth, now) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) if self.gates.queued() < max_depth => Ok(()),
+            Ok(None) => {
+                let retry_after_s = self.rate.retry_after_s(now);
+                Err((Refusal::QueueFull { max_depth, retry_after_s }, "queue_full"))
+            }
+            Err(gate) => {
+                let retry_after_s = GATE_RETRY_AFTER_S;
+                let refusal =
+                    Refusal::GateBacklogFull { gate: gate.clone(), max_depth, retry_after_s };
+                Err((refusal, "gate_backlog_full"))
+            }
         }
-        Ok(())
     }
 }

@@ -33,6 +33,9 @@ impl Scheduler {
                 Timer::Lease(id) => self.lease_ended(id, now, effects),
                 Timer::Leave(id) => self.stop_run(id, now, effects),
                 Timer::Start(id) => self.reckon(id, now),
+                Timer::GateHold(index) => self.end_hold(index, now, effects),
+                Timer::GateQuiet(index) => self.end_quiet(index, effects),
+                Timer::GateWait(index) => self.fail_overdue(index, now, effects),
             }
         }
         self.dispatch(now, effects);
@@ -55,6 +58,9 @@ impl Scheduler {
                 | Timer::Leave(id)
                 | Timer::Start(id) => {
                     self.move_agent_deadline(id, timer, at_us);
+                }
+                Timer::GateHold(_) | Timer::GateQuiet(_) | Timer::GateWait(_) => {
+                    self.move_gate_deadline(timer, at_us);
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::durability;
+use super::gating::Gating;
 use super::invariants::{self, Before};
 use super::world::{World, seconds, task};
 use crate::domain::{
@@ -89,6 +90,7 @@ impl World {
         for effect in &effects {
             self.remember(effect);
         }
+        self.follow_gates(&effects);
         if !self.unchecked {
             invariants::check(self, before, &effects);
             durability::check(self);
@@ -139,6 +141,7 @@ impl World {
             self.now = Now { mono_us: self.now.wall_us, ..self.now };
             self.forget_the_past();
             let before = self.disk.clone();
+            self.gating = Gating::start(&self.gates, &before, self.now);
             let snapshot = self.disk.load(self.now);
             let (limits, gates) = (self.limits.clone(), Gates::new(self.gates.clone()));
             let mut effects = Vec::new();

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deadlines;
 use super::disk::Disk;
 use super::durability;
 use super::families;
+use super::gating;
 use super::world::{World, name};
-use crate::domain::agent::{Agent, Ending, Health, Run};
+use crate::domain::agent::{Agent, Ending, Health};
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::scheduler::Inside;
 use crate::domain::task::{Hold, Task, TaskState, Wait};
-use crate::domain::timers::Timer;
 use crate::domain::{AgentId, AgentKind, Attempt, Effect, Event, TaskId, TaskStatus, TaskType};
 
 /// What is remembered of the moment before a verb.
@@ -78,10 +79,11 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     failures_and_exclusions_follow_from_the_attempts(world, inside);
     ended_tasks_never_change(world, inside);
     the_idle_index_holds_the_candidates(world, inside);
-    every_deadline_has_its_timer_and_no_other_timer_is_left(world, inside);
+    deadlines::check(world, inside);
     assignments_follow_the_rules(world, inside, before, effects);
-    no_agent_idles_beside_work(inside);
+    no_agent_idles_beside_work(world, inside);
     families::check(world, inside);
+    gating::check(world, inside);
 }
 
 /// Whether the agent may be given a task, as rules 2, 3 and 9 say.
@@ -173,7 +175,6 @@ fn counters_equal_a_recount(world: &World, inside: Inside<'_>) {
     let status = |status| count(&|task| task.status() == status);
     let counters = inside.counters;
     let counted = |task: &Task| matches!(task.state, TaskState::Pending(wait) if wait.counted);
-    assert_eq!(inside.counted as u64, count(&counted), "tasks that count with the queue");
     for task in inside.tasks.values().filter(|&task| counted(task)) {
         let submitted_at = world.retried_at.get(&task.id).copied().unwrap_or(0);
         assert_eq!(task.attempts.len(), submitted_at, "only what was never placed counts");
@@ -318,46 +319,6 @@ fn the_idle_index_holds_the_candidates(world: &World, inside: Inside<'_>) {
     assert_eq!(index, world.idle_since, "the index of idle agents is not the idle agents");
 }
 
-fn every_deadline_has_its_timer_and_no_other_timer_is_left(world: &World, inside: Inside<'_>) {
-    let timers: BTreeSet<_> = inside.timers.all().collect();
-    let mut expected = BTreeSet::new();
-    for task in inside.tasks.values() {
-        let TaskState::Pending(wait) = task.state else { continue };
-        match wait.hold {
-            Hold::Backoff { until_us } => expected.insert((until_us, Timer::Backoff(task.seq))),
-            Hold::Excluding { until_us: Some(at_us) } => {
-                expected.insert((at_us, Timer::Relax(task.seq)))
-            }
-            Hold::Excluding { until_us: None } | Hold::Relaxed => false,
-        };
-    }
-    for agent in inside.agents.values() {
-        if let Some(run) = &agent.run {
-            let passed = |at_us: u64| run.ending.is_some() && at_us <= world.now.mono_us;
-            let Run { deadline_us, grace_us, .. } = *run;
-            let timeout = (deadline_us, Timer::RunTimeout(agent.id));
-            // A start may end a run whose time is over just then.
-            if !passed(deadline_us) || timers.contains(&timeout) {
-                expected.insert(timeout);
-            }
-            expected.extend(grace_us.map(|at_us| (at_us, Timer::Grace(agent.id))));
-        }
-        let due_us = agent.due_us.filter(|&at_us| at_us > world.now.mono_us);
-        expected.extend(due_us.map(|at_us| (at_us, Timer::Start(agent.id))));
-        expected.extend(agent.lease.until_us.map(|at_us| (at_us, Timer::Lease(agent.id))));
-        let leave_us = agent.leaving.and_then(|leaving| leaving.until_us);
-        expected.extend(leave_us.map(|at_us| (at_us, Timer::Leave(agent.id))));
-    }
-    assert_eq!(timers, expected, "the timers are not the deadlines");
-    assert_eq!(inside.timers.next(), timers.first().map(|&(at_us, _)| at_us));
-}
-
-/// After `handle_timeout`, nothing that it should have done is left.
-pub(super) fn nothing_due_is_left(world: &World) {
-    let next = world.scheduler.next_timeout();
-    assert!(next.is_none_or(|at_us| at_us > world.now.mono_us), "something due was left undone");
-}
-
 fn assignments(effects: &[Effect]) -> impl Iterator<Item = (TaskId, AgentId)> {
     effects.iter().filter_map(|effect| match effect {
         Effect::Event(Event::TaskAssigned { task_id, agent, .. }) => Some((*task_id, *agent)),
@@ -366,14 +327,14 @@ fn assignments(effects: &[Effect]) -> impl Iterator<Item = (TaskId, AgentId)> {
 }
 
 /// Whether rules 8 and 12 let this agent run the waiting task, apart from whether it is idle.
-fn may_run(inside: Inside<'_>, task: &Task, relaxed: bool, agent: AgentId) -> bool {
-    let kind = task.spec.kind;
-    inside.gates.closed_for(kind).is_none()
+fn may_run(world: &World, task: &Task, relaxed: bool, agent: AgentId) -> bool {
+    let (inside, kind) = (world.inside(), task.spec.kind);
+    world.gating.is_open(kind)
         && inside.agents[&agent].types.contains(kind)
         && (relaxed || !task.failed_on.contains(&agent))
 }
 
-/// Rules 4, 5 and 8: goes back to the moment before the assignments of this verb and repeats them
+/// Rules 4, 5, 8 and 12: goes back to the moment before the assignments of this verb and repeats them
 /// by looking at every task and every agent.
 fn assignments_follow_the_rules(
     world: &World,
@@ -405,11 +366,15 @@ fn assignments_follow_the_rules(
         }
     }
     waiting.sort_by_key(|(task, _)| (-i64::from(task.spec.priority.get()), task.seq));
-    for (task_id, agent_id) in made {
+    for ((task_id, agent_id), over) in made.into_iter().zip(&world.gating.over) {
         let placeable = |(task, relaxed): &(&Task, bool)| {
-            idle.keys().any(|&agent| may_run(inside, task, *relaxed, agent))
+            idle.keys().any(|&agent| may_run(world, task, *relaxed, agent))
         };
-        let first = waiting.iter().position(placeable).expect("something was placeable");
+        // What has its share of the agents comes after all others (rule 12).
+        let has_room = |task: &Task| !over.contains(task.spec.kind);
+        let first = waiting.iter().position(|item| has_room(item.0) && placeable(item));
+        let first = first.or_else(|| waiting.iter().position(placeable));
+        let first = first.expect("something was placeable");
         let (task, relaxed) = waiting.remove(first);
         assert_eq!(name(task_id), name(task.id), "not the first placeable task was given away");
         let chosen = chosen_by_rule_5_and_8(world, inside, task, relaxed, &idle);
@@ -443,7 +408,7 @@ fn chosen_by_rule_5_and_8(
     relaxed: bool,
     idle: &BTreeMap<AgentId, u64>,
 ) -> AgentId {
-    let able = |agent: &AgentId| may_run(inside, task, relaxed, *agent);
+    let able = |agent: &AgentId| may_run(world, task, relaxed, *agent);
     let able: Vec<AgentId> = idle.keys().copied().filter(able).collect();
     let clean: Vec<AgentId> =
         able.iter().copied().filter(|agent| !task.failed_on.contains(agent)).collect();
@@ -476,7 +441,7 @@ fn mean(world: &World, inside: Inside<'_>, agent: AgentId, kind: TaskType) -> Op
     Some((window.iter().sum(), window.len() as u64))
 }
 
-fn no_agent_idles_beside_work(inside: Inside<'_>) {
+fn no_agent_idles_beside_work(world: &World, inside: Inside<'_>) {
     if inside.draining {
         return;
     }
@@ -489,7 +454,7 @@ fn no_agent_idles_beside_work(inside: Inside<'_>) {
         let idler = inside
             .agents
             .values()
-            .find(|agent| is_candidate(agent) && may_run(inside, task, relaxed, agent.id));
+            .find(|agent| is_candidate(agent) && may_run(world, task, relaxed, agent.id));
         assert!(
             idler.is_none(),
             "{} idles although {} waits",

@@ -4,12 +4,15 @@
 
 mod attempts;
 mod children;
+mod clock;
 mod daemon;
+mod deadlines;
 mod disk;
 mod durability;
 mod exclusion;
 mod families;
 mod gates;
+mod gating;
 mod idempotency;
 mod indexes;
 mod invariants;

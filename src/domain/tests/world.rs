@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::daemon::{Answer, Base};
 use super::disk::Disk;
-use super::invariants::{self, Before};
+use super::gating::Gating;
+use super::invariants::Before;
 use crate::domain::scheduler::Inside;
 use crate::domain::{
     Accepted, AgentId, AgentKind, Attempt, ContextIds, Effect, Failing, Failure, GateSpec, Gates,
     Heartbeat, Incarnation, Jitter, Limits, Now, Priority, Refusal, Report, SECOND_US, Scheduler,
-    StatusReason, TaskError, TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TraceId,
+    Snapshot, StatusReason, TaskError, TaskId, TaskSpec, TaskStatus, TaskType, TaskTypes, TraceId,
 };
 
 /// When the first daemon starts.
@@ -52,6 +53,8 @@ pub(super) struct World {
     pub drained: usize,
     /// What the store has.
     pub disk: Disk,
+    /// The model of the gates.
+    pub gating: Gating,
     /// What there was when the daemon started.
     pub base: Base,
     /// How many attempts a task had when it was retried last.
@@ -136,9 +139,16 @@ impl World {
     pub(super) fn with(limits: impl FnOnce(&mut Limits), gates: Vec<GateSpec>) -> Self {
         let mut chosen = Limits::default();
         limits(&mut chosen);
+        let now = Now { mono_us: START_US, wall_us: START_US };
+        let mut disk = Disk::default();
+        let (known, empty) = (Gates::new(gates.clone()), Snapshot::default());
+        let mut scheduler =
+            Scheduler::load(chosen.clone(), known, empty, false, now, &mut Vec::new());
+        disk.apply(scheduler.take_changes(now), &[], now);
         Self {
-            scheduler: Scheduler::new(chosen.clone(), Gates::new(gates.clone())),
-            now: Now { mono_us: START_US, wall_us: START_US },
+            scheduler,
+            now,
+            gating: Gating::start(&gates, &Disk::default(), now),
             effects: Vec::new(),
             deaths: Deaths::ActorFirst,
             restarts: false,
@@ -150,7 +160,7 @@ impl World {
             idle_since: BTreeMap::new(),
             underway: BTreeSet::new(),
             drained: 0,
-            disk: Disk::default(),
+            disk,
             base: Base::default(),
             retried_at: BTreeMap::new(),
             waiting_retries: BTreeSet::new(),
@@ -459,38 +469,5 @@ impl World {
         self.pass(took_s);
         self.finish(who, success());
         self.expect(&what, &format!("completed on {who}, attempt 1"));
-    }
-
-    pub(super) fn gate(&mut self, gate: &str, open: bool) {
-        self.call(|s, now, fx| s.gate_known(gate, open, None, now, fx));
-    }
-
-    // --- time ---
-
-    /// Time passes, and whatever is due on the way happens when it is due.
-    pub(super) fn pass(&mut self, s: f64) {
-        self.effects.clear();
-        self.pass_until(self.now.mono_us + seconds(s));
-    }
-
-    pub(super) fn pass_until(&mut self, until: u64) {
-        while let Some(due) = self.scheduler.next_timeout().filter(|&due| due <= until) {
-            self.turn_to(due.max(self.now.mono_us));
-            self.step(|s, now, fx| s.handle_timeout(now, fx));
-            invariants::nothing_due_is_left(self);
-        }
-        self.turn_to(until);
-    }
-
-    /// The daemon stands still for so long and then says so.
-    pub(super) fn stand_still(&mut self, s: f64) {
-        self.turn_to(self.now.mono_us + seconds(s));
-        self.stood_still_us += seconds(s);
-        self.call(|scheduler, now, _| scheduler.resume(seconds(s), now));
-    }
-
-    fn turn_to(&mut self, mono_us: u64) {
-        let passed = mono_us - self.now.mono_us;
-        self.now = Now { mono_us, wall_us: self.now.wall_us + passed };
     }
 }

@@ -1,0 +1,78 @@
+//! What of the gates outlives the daemon.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::gate::{Gate, GateMode};
+use super::gates::Clock;
+use super::task_type::TaskType;
+use super::time::Now;
+
+/// The name of the note.
+pub(super) const GATES_NOTE: &str = "gates";
+
+/// The text of the note; moments are times of day in microseconds. Names that nobody knows any more
+/// are no error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct GateNote {
+    /// The gates that are open or closed by order.
+    pub modes: BTreeMap<String, GateMode>,
+    /// Since when each closed gate is closed.
+    pub closed_since_us: BTreeMap<String, u64>,
+    /// How long the types waited for their gates, if they ever did.
+    pub types: BTreeMap<String, TypeNote>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct TypeNote {
+    /// In all, until they were opened last.
+    pub closed_us: u64,
+    /// Since when they wait.
+    pub since_us: Option<u64>,
+}
+
+impl GateNote {
+    /// What is to be remembered of these gates and types.
+    pub(super) fn new(
+        gates: &[Gate],
+        clocks: impl Iterator<Item = (TaskType, Clock)>,
+        now: Now,
+    ) -> Self {
+        let name = |gate: &Gate| gate.spec.name.to_string();
+        let ordered = gates.iter().filter(|gate| gate.mode != GateMode::Auto);
+        let closed = gates.iter().filter(|gate| !gate.is_open);
+        let clock = |(kind, clock): (TaskType, Clock)| {
+            let since_us = clock.since_us.map(|since_us| now.wall_of(since_us));
+            (kind.name().to_owned(), TypeNote { closed_us: clock.closed_us, since_us })
+        };
+        Self {
+            modes: ordered.map(|gate| (name(gate), gate.mode)).collect(),
+            closed_since_us: closed
+                .map(|gate| (name(gate), now.wall_of(gate.since.mono_us)))
+                .collect(),
+            types: clocks.filter(|(_, clock)| *clock != Clock::default()).map(clock).collect(),
+        }
+    }
+
+    /// The note in this text; one that cannot be read says nothing.
+    pub(super) fn read(text: Option<&str>) -> Self {
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn mode(&self, gate: &str) -> GateMode {
+        self.modes.get(gate).copied().unwrap_or_default()
+    }
+
+    pub(super) fn closed_since_us(&self, gate: &str) -> Option<u64> {
+        self.closed_since_us.get(gate).copied()
+    }
+
+    pub(super) fn clock(&self, kind: TaskType) -> Clock {
+        let TypeNote { closed_us, since_us } =
+            self.types.get(kind.name()).copied().unwrap_or_default();
+        Clock { closed_us, since_us }
+    }
+}
