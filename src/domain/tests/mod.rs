@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one effect among all")]
 
 mod attempts;
+mod backlog;
 mod children;
 mod clock;
 mod daemon;
@@ -10,9 +11,13 @@ mod deadlines;
 mod disk;
 mod durability;
 mod exclusion;
+mod fair_share;
 mod families;
+mod gate_holds;
+mod gate_waits;
 mod gates;
 mod gating;
+mod happens;
 mod idempotency;
 mod indexes;
 mod invariants;

@@ -10,106 +10,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::world::{Deaths, World, agent, error, name, success, task};
+use super::happens::{Happens, any_event, any_event_of_gates};
+use super::world::{Deaths, World, agent, error, name, success, task, unavailable};
 use crate::domain::{
-    AgentKind, Attempt, GateSpec, Incarnation, Jitter, Preference, Priority, Refusal, Report,
-    SECOND_US, TaskState, TaskStatus, TaskType, TaskTypes,
+    AgentKind, Attempt, GateMode, GateSpec, Incarnation, Jitter, Preference, Priority, Refusal,
+    Report, SECOND_US, TaskState, TaskStatus, TaskType, TaskTypes,
 };
 
 const CASES: u32 = 3_000; // for each of the two storms
+const CASES_OF_GATES: u32 = 1_000;
 const AGENTS: [&str; 6] = ["anna", "bert", "carl", "dora", "eve", "finn"];
-
-/// One thing that happens. Numbers are taken modulo what there is.
-#[derive(Clone, Copy, Debug)]
-enum Happens {
-    Submit { kind: u8, priority: u8, preferred: u8, timeout: u8 },
-    Cancel { task: u8 },
-    Started { agent: u8 },
-    Ended { agent: u8, report: u8 },
-    Complete { task: u8, attempt: u8, report: u8, jitter: u8 },
-    CompleteRun { agent: u8, report: u8, jitter: u8 },
-    Forged { agent: u8, task: u8, attempt: u8, life: u8 },
-    Spawn { agent: u8, kind: u8, types: u8 },
-    Ready { agent: u8, life: u8 },
-    Lost { agent: u8 },
-    ActorGone { agent: u8 },
-    TreeGone { agent: u8 },
-    Silent { agent: u8 },
-    Stuck { agent: u8 },
-    Fail { agent: u8 },
-    Recover { agent: u8 },
-    GivenUp { agent: u8 },
-    Restart { agent: u8, ready: u8 },
-    Remove { agent: u8, drain: u8 },
-    Heartbeat { agent: u8, life: u8 },
-    Fetch { agent: u8 },
-    CallOpened { agent: u8 },
-    CallClosed { agent: u8 },
-    Gate { gate: u8, open: u8 },
-    Pass { tenths: u8 },
-    PassLong { seconds: u8 },
-    StandStill { tenths: u8 },
-    ClosePool { drain: u8, discard: u8 },
-    SubmitKeyed { key: u8, content: u8 },
-    Retry { task: u8 },
-    RetryAll { cancelled: u8 },
-    Crash { seconds: u8, overlap: u8, lives: u8 },
-    CrashBeforeCommit { turns: u8 },
-    StopAndStart { lives: u8 },
-    TurnClock { seconds: u8 },
-    Target { agents: u8 },
-    Child { agent: u8, how: u8, preferred: u8 },
-    ChildOf { task: u8, how: u8 },
-}
-
-impl Happens {
-    fn of((what, a, b, c, d): (u8, u8, u8, u8, u8)) -> Self {
-        match what {
-            0..24 => Self::Submit { kind: a, priority: b, preferred: c, timeout: d },
-            24..30 => Self::Cancel { task: a },
-            30..38 => Self::Started { agent: a },
-            38..52 => Self::Ended { agent: a, report: b },
-            52..56 => Self::Complete { task: a, attempt: b, report: c, jitter: d },
-            56..68 => Self::CompleteRun { agent: a, report: b, jitter: d },
-            68..72 => Self::Forged { agent: a, task: b, attempt: c, life: d },
-            72..84 => Self::Spawn { agent: a, kind: b, types: c },
-            84..87 => Self::Ready { agent: a, life: b },
-            87..93 => Self::Lost { agent: a },
-            93..97 => Self::ActorGone { agent: a },
-            97..101 => Self::TreeGone { agent: a },
-            101..104 => Self::Silent { agent: a },
-            104..106 => Self::Stuck { agent: a },
-            106..112 => Self::Fail { agent: a },
-            112..116 => Self::Recover { agent: a },
-            116..118 => Self::GivenUp { agent: a },
-            118..128 => Self::Restart { agent: a, ready: b },
-            128..134 => Self::Remove { agent: a, drain: b },
-            134..142 => Self::Heartbeat { agent: a, life: b },
-            142..152 => Self::Fetch { agent: a },
-            152..155 => Self::CallOpened { agent: a },
-            155..159 => Self::CallClosed { agent: a },
-            159..164 => Self::Gate { gate: a, open: b },
-            164..176 => Self::Pass { tenths: a },
-            176..182 => Self::PassLong { seconds: a },
-            182..184 => Self::StandStill { tenths: a },
-            184..186 => Self::ClosePool { drain: a, discard: b },
-            186..192 => Self::SubmitKeyed { key: a, content: b },
-            192..198 => Self::Retry { task: a },
-            198..200 => Self::RetryAll { cancelled: a },
-            200..205 => Self::Crash { seconds: a, overlap: b, lives: c },
-            205..209 => Self::CrashBeforeCommit { turns: a },
-            209..212 => Self::StopAndStart { lives: a },
-            212..214 => Self::TurnClock { seconds: a },
-            214..215 => Self::Target { agents: a },
-            215..233 => Self::Child { agent: a, how: b, preferred: c },
-            _ => Self::ChildOf { task: a, how: b },
-        }
-    }
-}
-
-fn any_event() -> impl Strategy<Value = Happens> {
-    (0..235u8, any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(Happens::of)
-}
 
 /// What the world does not know: which calls are open.
 struct Storm {
@@ -123,10 +33,13 @@ impl Storm {
     fn new(deaths: Deaths) -> Self {
         let gate =
             |name: &str, kinds: &[TaskType]| GateSpec::new(name, kinds.iter().copied().collect());
-        let gates = vec![
+        let mut gates = vec![
             gate("discovery", &[TaskType::Discovery, TaskType::Migration]),
-            gate("web", &[TaskType::Research]),
+            gate("web", &[TaskType::Research, TaskType::Discovery]),
         ];
+        gates[0].hold_us = 2 * SECOND_US;
+        gates[1].is_probed = true;
+        gates[1].max_wait_us = Some(40 * SECOND_US);
         let limits = |limits: &mut crate::domain::Limits| {
             limits.max_depth = 12;
             limits.affinity_window = 3;
@@ -272,6 +185,21 @@ impl Storm {
             Happens::Gate { gate, open } => {
                 let gate = ["discovery", "web", "none"][usize::from(gate) % 3];
                 world.gate(gate, open % 3 > 0);
+            }
+            Happens::OrderGate { gate, mode } => {
+                let gate = ["discovery", "web", "none"][usize::from(gate) % 3];
+                let modes = [GateMode::Auto, GateMode::Open, GateMode::Closed, GateMode::Auto];
+                let _ = world.order(gate, modes[usize::from(mode) % 4]);
+            }
+            Happens::DependencyDown { agent } => {
+                let who = AGENTS[who(agent)];
+                let Some((task, attempt)) = world.run_of(who) else { return };
+                if self.is_external(who) {
+                    let (what, attempt) = (name(task), Some(attempt.get()));
+                    let _ = self.world.complete(&what, attempt, unavailable());
+                } else {
+                    self.world.finish(who, unavailable());
+                }
             }
             Happens::Pass { tenths } => world.pass(f64::from(tenths) / 20.0),
             Happens::PassLong { seconds } => world.pass(f64::from(seconds)),
@@ -429,6 +357,7 @@ impl Storm {
         let leaving = world.inside().agents.values().find(|agent| agent.leaving.is_some());
         assert!(leaving.is_none(), "a removal never ended");
         for gate in ["discovery", "web"] {
+            world.order(gate, GateMode::Auto).unwrap();
             world.gate(gate, true);
         }
         world.spawn("zoe");
@@ -468,18 +397,18 @@ fn run(events: Vec<Happens>, deaths: Deaths, stops: bool) {
     assert_eq!(storm.world.disk.live().count(), 0);
 }
 
-fn config() -> ProptestConfig {
+fn config(cases: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let file = "proptest-regressions/domain_storm.txt";
     ProptestConfig {
-        cases: usual.cases.max(CASES),
+        cases: usual.cases.max(cases),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
         ..usual
     }
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(CASES))]
 
     #[test]
     fn no_storm_breaks_an_invariant(events in vec(any_event(), 0..80)) {
@@ -493,5 +422,15 @@ proptest! {
         stops in any::<bool>(),
     ) {
         run(events, if tree_first { Deaths::TreeFirst } else { Deaths::ActorFirst }, stops);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(CASES_OF_GATES))]
+
+    /// Mostly gates, and tasks that wait for them.
+    #[test]
+    fn no_flapping_of_gates_breaks_an_invariant(events in vec(any_event_of_gates(), 0..100)) {
+        run(events, Deaths::ActorFirst, false);
     }
 }

@@ -118,6 +118,12 @@ pub(super) fn error(retryable: bool) -> Report {
     Report::Failed { error, usage: None }
 }
 
+/// A dependency of the task is down.
+pub(super) fn unavailable() -> Report {
+    let (code, message) = ("dependency_unavailable".into(), "no answer".into());
+    Report::Failed { error: TaskError { code, message, retryable: false }, usage: None }
+}
+
 pub(super) fn seconds(seconds: f64) -> u64 {
     (seconds * SECOND_US as f64).round() as u64
 }
