@@ -223,21 +223,6 @@ impl Scheduler {
             self.timers.set(at_us, Timer::GateWait(index));
         }
     }
-
-    /// A deadline of the gate is now at another moment.
-    pub(super) fn move_gate_deadline(&mut self, timer: Timer, at_us: u64) {
-        let (Timer::GateHold(index) | Timer::GateQuiet(index) | Timer::GateWait(index)) = timer
-        else {
-            return;
-        };
-        let Some(gate) = self.gates.get_mut(index) else { return };
-        let deadline = match timer {
-            Timer::GateHold(_) => &mut gate.held_until_us,
-            Timer::GateQuiet(_) => &mut gate.quiet_until_us,
-            _ => &mut gate.look_us,
-        };
-        *deadline = Some(at_us);
-    }
 }
 
 /// Why a task failed that nobody tried again.

@@ -5,6 +5,7 @@ use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::Ending;
 use crate::domain::effect::Effect;
+use crate::domain::gate::Gate;
 use crate::domain::ids::AgentId;
 use crate::domain::priority::Seq;
 use crate::domain::task::{Hold, TaskState};
@@ -59,8 +60,14 @@ impl Scheduler {
                 | Timer::Start(id) => {
                     self.move_agent_deadline(id, timer, at_us);
                 }
-                Timer::GateHold(_) | Timer::GateQuiet(_) | Timer::GateWait(_) => {
-                    self.move_gate_deadline(timer, at_us);
+                Timer::GateHold(index) => {
+                    self.move_gate(index, |gate| &mut gate.held_until_us, at_us);
+                }
+                Timer::GateQuiet(index) => {
+                    self.move_gate(index, |gate| &mut gate.quiet_until_us, at_us);
+                }
+                Timer::GateWait(index) => {
+                    self.move_gate(index, |gate| &mut gate.look_us, at_us);
                 }
             }
         }
@@ -80,6 +87,17 @@ impl Scheduler {
             && let TaskState::Pending(wait) = &mut task.state
         {
             wait.hold = moved;
+        }
+    }
+
+    fn move_gate(
+        &mut self,
+        index: usize,
+        deadline: impl Fn(&mut Gate) -> &mut Option<u64>,
+        at_us: u64,
+    ) {
+        if let Some(gate) = self.gates.get_mut(index) {
+            *deadline(gate) = Some(at_us);
         }
     }
 
