@@ -120,6 +120,7 @@ async fn pool() -> PoolHandle {
     let settings = ActorSettings {
         limits: Limits::default(),
         gates: Gates::default(),
+        probes: Vec::new(),
         pool: PoolSettings {
             size: AGENTS,
             max_size: AGENTS,

@@ -71,6 +71,7 @@ impl Pool {
         let settings = ActorSettings {
             limits: Limits::default(),
             gates: Gates::default(),
+            probes: Vec::new(),
             pool: PoolSettings {
                 size: 4,
                 max_size: 4,

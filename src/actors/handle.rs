@@ -1,6 +1,8 @@
 //! What callers hold: the verbs of the pool as functions. Nobody outside of `actors` sees an
 //! actor or its address.
 
+mod gates;
+mod readiness;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use actix::{Actor, Addr, Handler, Message};
 use slog::{Logger, warn};
 use tokio::sync::oneshot;
 
+use super::gate_probe::GateProbeSettings;
 use super::history::HistoryReader;
 use super::measure::{self, AgentReport, IsolationReport};
 use super::messages::*;
@@ -24,6 +27,9 @@ use crate::domain::{
     TaskId, TaskStatus,
 };
 use crate::store::Gauges;
+
+pub use gates::GateReport;
+pub use readiness::Readiness;
 
 /// How a call can fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,13 +65,6 @@ pub struct FailedOver {
     pub failed_permanently: bool,
 }
 
-/// Whether the pool can do work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Readiness {
-    /// Why not; empty when it can.
-    pub reasons: Vec<String>,
-}
-
 /// The verbs of the pool. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PoolHandle {
@@ -73,6 +72,8 @@ pub struct PoolHandle {
     pub(super) supervisor: Addr<PoolSupervisor>,
     pub(super) history: Addr<HistoryReader>,
     pub(super) gauges: Arc<Gauges>,
+    pub(super) probes: Arc<[GateProbeSettings]>,
+    pub(super) max_depth: usize,
     pub(super) call_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) cancel_grace: Duration,
@@ -289,35 +290,6 @@ impl PoolHandle {
     pub async fn all_settled(&self) -> Result<(), CallError> {
         let views = self.ask(&self.router, ListAgents).await?;
         self.settled(views.iter().map(|view| view.id).collect()).await
-    }
-
-    /// Whether the pool can do work, and why not.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn readiness(&self) -> Result<Readiness, CallError> {
-        let mut reasons = Vec::new();
-        if self.ask(&self.router, IsDraining).await? {
-            reasons.push("the daemon is stopping".to_owned());
-        }
-        if self.gauges.is_full() {
-            let min_free_mb = self.gauges.min_free_mb();
-            reasons.push(Refusal::StoreFull { min_free_mb }.to_string());
-        }
-        let views = self.ask(&self.router, ListAgents).await?;
-        if views.is_empty() {
-            reasons.push("the pool has no agents; initialize it or spawn some".to_owned());
-        } else if views.iter().all(|view| view.reason.is_some()) {
-            reasons.extend(views.iter().map(|view| {
-                let (reason, detail) = view
-                    .reason
-                    .as_ref()
-                    .map_or(("", ""), |(reason, detail)| (reason.name(), detail.as_str()));
-                let separator = if detail.is_empty() { "" } else { ": " };
-                format!("agent {} is degraded ({reason}){separator}{detail}", view.id)
-            }));
-        }
-        Ok(Readiness { reasons })
     }
 
     /// Takes nothing new from here on, and answers when no process agent works any more or

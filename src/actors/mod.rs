@@ -1,6 +1,6 @@
 //! The actors: the shell around the domain.
 //!
-//! Three arbiters: the Router; the supervisor and the watcher; every `WorkerAgent`. Messages about
+//! Three arbiters: the Router; the supervisor, the watcher and the probes; every `WorkerAgent`. Messages about
 //! a life go one way: a `WorkerAgent` reports to the Router only, the Router's effects tell the
 //! supervisor, which begins the next life. No actor waits for another inside a handler.
 
@@ -8,6 +8,7 @@ pub mod clock;
 pub mod desk;
 mod event_log;
 pub mod fatal;
+mod gate_probe;
 pub mod handle;
 mod history;
 pub mod measure;
@@ -33,6 +34,7 @@ use clock::Clock;
 use desk::MakeDesk;
 use event_log::EventLog;
 use fatal::{Fatal, Loss};
+use gate_probe::GateProbe;
 use handle::PoolHandle;
 use history::{HistoryReader, READERS};
 use messages::Committed;
@@ -40,6 +42,7 @@ use router::Router;
 use supervisor::{Inherited, Means, PoolSupervisor};
 use watcher::{Pulse, Watcher, WatcherLink};
 
+pub use gate_probe::GateProbeSettings;
 pub use supervisor::PoolSettings;
 pub use watcher::Patience;
 pub use worker_agent::{WorkerAgent, WorkerSettings};
@@ -51,6 +54,8 @@ pub struct ActorSettings {
     pub limits: Limits,
     /// For the scheduler.
     pub gates: Gates,
+    /// Dependencies that are asked how they are, to open and close their gates.
+    pub probes: Vec<GateProbeSettings>,
     /// For the supervisor.
     pub pool: PoolSettings,
     /// For the watcher.
@@ -146,6 +151,7 @@ pub fn start(
 
     let mut effects = Vec::new();
     let (limits, gates, now) = (settings.limits, settings.gates, clock.now());
+    let max_depth = limits.max_depth;
     let scheduler = Scheduler::load(limits, gates, snapshot, overlap_possible, now, &mut effects);
     let agents = scheduler.agent_views();
     let retention = Retention::new(retention_us, clock::wall_us, Arc::clone(&gauges));
@@ -192,6 +198,14 @@ pub fn start(
         Watcher::new(patience, its_pulse, its_router, clock, its_log, crash_only)
     });
 
+    for probe in &settings.probes {
+        let (probe, its_router) = (probe.clone(), router.clone());
+        let crash_only = fatal.guard("gate probe");
+        GateProbe::start_in_arbiter(&supervising.handle(), move |_ctx| {
+            GateProbe::new(probe, its_router, clock, crash_only)
+        });
+    }
+
     let means = Means {
         worker: Arc::new(settings.worker),
         router: router.clone(),
@@ -205,9 +219,12 @@ pub fn start(
     let inherited = Inherited { target, agents };
     let (call_timeout, drain, pool_log) =
         (settings.call_timeout, settings.drain, component("pool"));
+    let probes: Arc<[_]> = settings.probes.into();
     let handle = move |supervisor| PoolHandle {
         router: router.clone(),
         supervisor,
+        probes: Arc::clone(&probes),
+        max_depth,
         history: history.clone(),
         gauges: Arc::clone(&gauges),
         call_timeout,

@@ -4,6 +4,7 @@
 //! answers leave through the [`Outbox`] alone, when what caused them is durable.
 
 mod facts;
+mod gates;
 mod keys;
 mod outbox;
 mod requests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slog::{Logger, o};
 
 use super::AGENTS_DIR;
-use crate::actors::{ActorSettings, Patience, PoolSettings, WorkerSettings};
+use crate::actors::{ActorSettings, GateProbeSettings, Patience, PoolSettings, WorkerSettings};
 use crate::config::{Config, GateConfig, WorkerKind};
 use crate::domain::{AgentKind, GateSpec, Gates, Limits, TaskType};
 use crate::http::HttpSettings;
@@ -39,6 +39,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
             timeout_us: TaskType::ALL.map(timeout),
         },
         gates: Gates::new(config.gates.iter().map(gate_spec).collect()),
+        probes: config.gates.iter().filter_map(gate_probe).collect(),
         pool: PoolSettings {
             size: pool.size,
             max_size: pool.max_size,
@@ -76,6 +77,16 @@ fn gate_spec(gate: &GateConfig) -> GateSpec {
         hold_us: micros(gate.interval),
         max_wait_us: gate.max_wait.map(micros),
     }
+}
+
+fn gate_probe(gate: &GateConfig) -> Option<GateProbeSettings> {
+    Some(GateProbeSettings {
+        name: gate.name.as_str().into(),
+        url: gate.health_url.as_deref()?.into(),
+        interval: gate.interval,
+        timeout: gate.timeout,
+        failures_to_close: gate.failures_to_close,
+    })
 }
 
 pub(super) fn http_settings(config: &Config) -> HttpSettings {

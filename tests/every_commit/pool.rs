@@ -87,6 +87,7 @@ fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
     ActorSettings {
         limits: Limits::default(),
         gates: Gates::default(),
+        probes: Vec::new(),
         pool: PoolSettings {
             size: 2,
             max_size: 4,

@@ -62,6 +62,7 @@ fn pool() -> PoolHandle {
     let settings = ActorSettings {
         limits: Limits { max_attempts: 1, ..Limits::default() },
         gates: Gates::default(),
+        probes: Vec::new(),
         pool: PoolSettings {
             size: 1,
             max_size: 1,

@@ -2,11 +2,13 @@
 //! imperative and may be refused; facts are what happened and may not.
 
 mod facts;
+mod gates;
 mod orders;
 mod reading;
 mod requests;
 
 pub use facts::*;
+pub use gates::*;
 pub use orders::*;
 pub use reading::*;
 pub use requests::*;
