@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::task_type::TaskTypes;
 use super::time::{Now, SECOND_US};
@@ -44,7 +45,7 @@ impl GateSpec {
 }
 
 /// What a gate does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateMode {
     /// What is known of the dependency decides.
@@ -69,7 +70,8 @@ impl GateMode {
 }
 
 /// Whether the tasks behind a gate may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum GateState {
     /// They may.
     Open,

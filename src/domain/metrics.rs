@@ -4,7 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::attempt::Outcome;
+use super::gate::GateState;
 use super::histogram::Histogram;
+use super::view::GateView;
 
 /// Counted since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,11 +97,37 @@ pub struct Metrics {
     pub input_tokens: u64,
     /// Tokens that models answered.
     pub output_tokens: u64,
+    /// Every gate, in the order of the configuration.
+    pub gates: Vec<GateMetrics>,
     /// The store.
     pub store: StoreMetrics,
     /// How long things took; for what reads buckets.
     #[serde(skip)]
     pub histograms: Histograms,
+}
+
+/// A gate in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct GateMetrics {
+    /// Its name.
+    pub name: String,
+    /// Whether its tasks may run.
+    pub state: GateState,
+    /// Tasks that wait for it.
+    pub tasks_waiting: u64,
+    /// How often it was closed since the start.
+    pub closures: u64,
+}
+
+impl From<GateView> for GateMetrics {
+    fn from(gate: GateView) -> Self {
+        Self {
+            name: gate.name.to_string(),
+            state: gate.state,
+            tasks_waiting: gate.waiting as u64,
+            closures: gate.closures,
+        }
+    }
 }
 
 /// What the store takes and does.

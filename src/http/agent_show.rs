@@ -77,7 +77,7 @@ struct Isolation<'a> {
 }
 
 /// The names of a set of types.
-struct Types(TaskTypes);
+pub(super) struct Types(pub(super) TaskTypes);
 
 impl Serialize for Types {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -177,6 +177,11 @@ impl Call {
         self.request.match_info().get("id").unwrap_or_default()
     }
 
+    /// The name in the path.
+    pub(super) fn name(&self) -> String {
+        self.request.match_info().query("name").to_owned()
+    }
+
     /// The query, as text per name; names that `Q` does not have are refused.
     pub(super) fn query<Q: DeserializeOwned + Default>(&self) -> Result<Q, Problem> {
         query::parse(self.request.query_string())

@@ -1,11 +1,14 @@
 //! Whether the daemon lives, and whether its pool can do work.
 
 use actix_web::{HttpResponse, http::header::CONTENT_TYPE, http::header::HeaderValue};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::call::Call;
+use super::openapi::words;
 use super::problem::{Code, Problem};
+use crate::actors::handle::Readiness;
 
 /// `GET /healthz`. Asks nobody and is never refused.
 pub(super) async fn alive() -> HttpResponse {
@@ -13,12 +16,23 @@ pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok().insert_header((CONTENT_TYPE, json)).body(r#"{"status":"ok"}"#)
 }
 
+/// A pool that can work.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub(super) struct Ready {
+    #[schema(schema_with = words::readiness)]
+    status: &'static str,
+    /// What waits for a dependency, a sentence each.
+    reasons: Vec<String>,
+}
+
 /// `GET /readyz`.
 pub(super) async fn ready(call: Call) -> Answer {
     call.no_query()?;
-    let reasons = call.pool().readiness().await?.reasons;
+    let Readiness { reasons, degraded } = call.pool().readiness().await?;
     if reasons.is_empty() {
-        return answer::ok(&json!({ "status": "ready" }));
+        let status = if degraded.is_empty() { "ready" } else { "degraded" };
+        return answer::ok(&Ready { status, reasons: degraded });
     }
     Err(Problem::new(Code::NotReady, reasons.join("; ")).with("reasons", reasons))
 }

@@ -14,6 +14,7 @@ mod call;
 mod complete;
 mod external;
 mod fields;
+mod gates;
 mod health;
 mod inside;
 mod mcp;

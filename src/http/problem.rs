@@ -186,7 +186,8 @@ impl From<Refusal> for Problem {
                 retry_after_s: Some(retry_after_s),
                 ..problem(Code::GateBacklogFull).with("gate", &*gate).with("max_depth", max_depth)
             },
-            Refusal::GateNotFound | Refusal::ScheduleNotFound => problem(Code::NotFound),
+            Refusal::GateNotFound => problem(Code::GateNotFound),
+            Refusal::ScheduleNotFound => problem(Code::NotFound),
             Refusal::PoolFull { max_size } => problem(Code::PoolFull).with("max_size", max_size),
             Refusal::PoolClosing => problem(Code::PoolClosing),
             Refusal::Draining => problem(Code::Draining),

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::meter::Meter;
 use super::problem::{Code, Problem};
-use super::{agents, complete, external, health, openapi, pool, reports, retry, tasks};
+use super::{agents, complete, external, gates, health, openapi, pool, reports, retry, tasks};
 
 /// Adds every route behind `base`.
 pub(super) fn configure(app: &mut ServiceConfig, base: &str, meter: &Meter) {
@@ -40,6 +40,10 @@ pub(super) fn configure(app: &mut ServiceConfig, base: &str, meter: &Meter) {
     )
     .service(at("/pool/initialize", "POST").route(web::post().to(pool::initialize)))
     .service(at("/pool", "DELETE").route(web::delete().to(pool::close)))
+    .service(at("/gates", "GET, HEAD").route(read().to(gates::list)))
+    .service(at("/gates/{name}/close", "POST").route(web::post().to(gates::close)))
+    .service(at("/gates/{name}/open", "POST").route(web::post().to(gates::open)))
+    .service(at("/gates/{name}/auto", "POST").route(web::post().to(gates::auto)))
     .service(at("/metrics", "GET, HEAD").route(read().to(reports::metrics)))
     .service(at("/isolation-report", "GET, HEAD").route(read().to(reports::isolation)))
     .service(at("/healthz", "GET, HEAD").route(read().to(health::alive)))

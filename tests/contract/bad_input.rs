@@ -302,6 +302,10 @@ fn a_path_of_nothing_is_404_and_a_wrong_method_405_with_what_is_allowed() {
         ("DELETE", "/tasks/retry", "POST"),
         ("GET", "/mcp", "POST"),
         ("DELETE", "/mcp", "POST"),
+        ("POST", "/gates", "GET, HEAD"),
+        ("GET", "/gates/discovery/close", "POST"),
+        ("GET", "/gates/discovery/open", "POST"),
+        ("GET", "/gates/discovery/auto", "POST"),
         ("POST", "/metrics", "GET, HEAD"),
         ("POST", "/isolation-report", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
@@ -329,6 +333,7 @@ fn a_body_that_is_not_said_to_be_json_is_415() {
         "/tasks/retry".to_owned(),
         format!("/agents/{agent}/fail"),
         format!("/agents/{agent}/heartbeat"),
+        "/gates/discovery/close".to_owned(),
     ] {
         daemon.call("POST", &path, &[], body).refused(415, "unsupported_media_type");
         for wrong in ["text/plain", "application/x-www-form-urlencoded", "text/json", "x"] {

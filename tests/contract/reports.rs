@@ -66,7 +66,7 @@ fn a_daemon_lives_before_its_pool_can_work() {
     let problem = daemon.get("/readyz").refused(503, "not_ready");
     assert_eq!(problem["reasons"].as_array().unwrap().len(), 1);
     daemon.order("/agents").ok();
-    assert_eq!(daemon.get("/readyz").ok(), json!({ "status": "ready" }));
+    assert_eq!(daemon.get("/readyz").ok(), json!({ "status": "ready", "reasons": [] }));
     for path in ["/healthz", "/readyz", "/metrics", "/tasks", "/agents"] {
         let head = daemon.call("HEAD", path, &[], None);
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");

@@ -6,7 +6,7 @@ use super::Scheduler;
 use crate::domain::agent::{Agent, AgentStatus, Health};
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::limits::EXACT_POSITIONS;
-use crate::domain::metrics::{AgentCounts, Metrics, OldestWait, StoreMetrics};
+use crate::domain::metrics::{AgentCounts, GateMetrics, Metrics, OldestWait, StoreMetrics};
 use crate::domain::priority::Place;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, Wait};
@@ -182,6 +182,7 @@ impl Scheduler {
             utilization: mean(busy, busy + agents.idle).unwrap_or(0.0),
             input_tokens: counters.input_tokens,
             output_tokens: counters.output_tokens,
+            gates: self.gate_views(now).into_iter().map(GateMetrics::from).collect(),
             store: StoreMetrics::default(),
             histograms: counters.histograms,
         }

@@ -137,10 +137,17 @@ fn metrics() -> Value {
     let agents = counts(&["total", "idle", "analyzing", "executing", "degraded"]);
     let store = counts(&["file_bytes", "wal_bytes", "free_bytes", "commits", "turns", "expired"]);
     let wait = json!({ "priority": { "type": "integer" }, "wait_s": { "type": "number" } });
+    let gate = json!({
+        "name": { "type": "string" },
+        "state": { "type": "string", "enum": ["open", "closed", "unknown"] },
+        "tasks_waiting": { "type": "integer" },
+        "closures": { "type": "integer" },
+    });
     for (name, schema) in [
         ("agents", json!(object(Value::Object(agents)))),
         ("store", json!(object(Value::Object(store)))),
         ("oldest_wait", json!({ "type": "array", "items": object(wait) })),
+        ("gates", json!({ "type": "array", "items": object(gate) })),
         ("avg_task_duration", json!({ "type": ["number", "null"], "description": "Seconds." })),
         ("avg_assignment_latency_ms", json!({ "type": ["number", "null"] })),
         ("utilization", json!({ "type": "number", "description": "0 to 1." })),

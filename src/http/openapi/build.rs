@@ -49,10 +49,11 @@ pub(super) fn document(settings: &HttpSettings) -> OpenApi {
     openapi
 }
 
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 5] = [
     ("tasks", "Units of work: submitted, given to agents, ended once."),
     ("pool", "All agents together."),
     ("agents", "Who does the work: processes of the daemon, and programs elsewhere."),
+    ("gates", "Dependencies that some task types need, and what waits for them."),
     ("daemon", "Numbers, reports, health."),
 ];
 
@@ -92,6 +93,10 @@ impl Parts {
         if of.path.contains("{id}") {
             let says = "What cannot be an id is the id of nothing.";
             shown = shown.parameter(parameter("id", ParameterIn::Path, words::id(), says));
+        }
+        if of.path.contains("{name}") {
+            let says = "The name in the configuration.";
+            shown = shown.parameter(parameter("name", ParameterIn::Path, words::name(), says));
         }
         for query in of.query {
             let schema = (query.schema)();

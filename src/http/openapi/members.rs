@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 /// The schema, the member, and what it is.
-pub(super) const SAYS: [(&str, &str, &str); 47] = [
+pub(super) const SAYS: [(&str, &str, &str); 60] = [
     ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
     ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
     ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
@@ -60,6 +60,23 @@ pub(super) const SAYS: [(&str, &str, &str); 47] = [
     ("IsolationReport", "timestamp", "When it was measured, in Unix seconds."),
     ("InitializedPool", "pool_size", "How many agents there are."),
     ("InitializedPool", "agent_ids", "All of them."),
+    ("Gate", "name", "What the configuration calls it."),
+    ("Gate", "task_types", "The types that wait while it is closed."),
+    ("Gate", "state", "Whether their tasks may run."),
+    ("Gate", "mode", "Whether that is by order, or what is known of the dependency decides."),
+    ("Gate", "since_at", "Since when it is in this state, in Unix seconds."),
+    ("Gate", "last_error", "Why it is closed, or what went wrong last."),
+    (
+        "Gate",
+        "held_until_at",
+        "Until when it stays closed because a task said that the dependency is down.",
+    ),
+    ("Gate", "tasks_waiting", "Pending tasks of its types."),
+    ("Gate", "backlog", "How many of them count against `max_depth`."),
+    ("Gate", "max_depth", "How many submitted tasks may wait for it: `queue.max_depth`."),
+    ("Gate", "closures", "How often it was closed since the start of the daemon."),
+    ("Gate", "health_url", "What is asked how the dependency is; `null`: nobody asks."),
+    ("Gate", "interval_s", "How often."),
 ];
 
 /// Adds to a schema what its members are.

@@ -138,6 +138,7 @@ impl Operation {
             Some("tasks") => "tasks",
             Some("pool") => "pool",
             Some("agents") => "agents",
+            Some("gates") => "gates",
             _ => "daemon",
         }
     }

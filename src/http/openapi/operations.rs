@@ -17,9 +17,12 @@ const TASK_TYPE: Query =
 /// Every request but the page, which is for people.
 pub(super) fn operations() -> Vec<Operation> {
     use crate::http::{
-        agent_show, agents, complete, external, pool, reports, retry, task_show, tasks,
+        agent_show, agents, complete, external, gates, health, pool, reports, retry, task_show,
+        tasks,
     };
     use Shows::{List, Metrics, One, Status};
+
+    const GATE: Part = Part::of::<gates::GateShown<'_>>();
 
     vec![
         Operation {
@@ -273,6 +276,32 @@ pub(super) fn operations() -> Vec<Operation> {
             )
         },
         Operation {
+            says: "In the order of the configuration.",
+            ..Operation::get("/gates", "list_gates", "List the gates", List(GATE))
+        },
+        Operation {
+            says: "Its tasks wait from now on, whatever is known of the dependency; those that run \
+                   go on.",
+            refusals: &[Code::GateNotFound],
+            ..Operation::post("/gates/{name}/close", "close_gate", "Close a gate", One(GATE))
+        },
+        Operation {
+            says: "Its tasks may run from now on, whatever is known of the dependency.",
+            refusals: &[Code::GateNotFound],
+            ..Operation::post("/gates/{name}/open", "open_gate", "Open a gate", One(GATE))
+        },
+        Operation {
+            says: "What is known of the dependency decides again; a gate whose dependency nobody \
+                   asks is open.",
+            refusals: &[Code::GateNotFound],
+            ..Operation::post(
+                "/gates/{name}/auto",
+                "auto_gate",
+                "Let the dependency decide about a gate",
+                One(GATE),
+            )
+        },
+        Operation {
             says: "As Prometheus text or OpenMetrics when `Accept` asks for it.",
             ..Operation::get(
                 "/metrics",
@@ -293,13 +322,15 @@ pub(super) fn operations() -> Vec<Operation> {
             ..Operation::get("/healthz", "get_health", "Whether the daemon lives", Status("ok"))
         },
         Operation {
+            says: "While a gate is closed it is `degraded`: its tasks wait, and `reasons` say why; \
+                   all others run.",
             done: "Some agent can work, or will when it is free.",
             refusals: &[Code::NotReady],
             ..Operation::get(
                 "/readyz",
                 "get_readiness",
                 "Whether the pool can work",
-                Status("ready"),
+                One(Part::of::<health::Ready>()),
             )
         },
         Operation {

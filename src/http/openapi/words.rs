@@ -168,6 +168,10 @@ pub(super) fn id() -> Object {
     text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid))).build()
 }
 
+pub(super) fn name() -> Object {
+    text().min_length(Some(1)).build()
+}
+
 // Of answers.
 
 pub(in crate::http) fn agent_kind() -> Object {
@@ -184,6 +188,10 @@ pub(in crate::http) fn degraded() -> Object {
 
 pub(in crate::http) fn initialized() -> Object {
     one_of(&["initialized"]).build()
+}
+
+pub(in crate::http) fn readiness() -> Object {
+    one_of(&["ready", "degraded"]).build()
 }
 
 pub(in crate::http) fn shutdown_completed() -> Object {

@@ -18,6 +18,7 @@ pub(in crate::http) enum Code {
     UnsupportedProtocol,
     TaskNotFound,
     AgentNotFound,
+    GateNotFound,
     QueueFull,
     GateBacklogFull,
     PoolFull,
@@ -46,7 +47,7 @@ pub(in crate::http) enum Code {
 
 impl Code {
     /// Every code.
-    pub(in crate::http) const ALL: [Self; 37] = [
+    pub(in crate::http) const ALL: [Self; 38] = [
         Self::ValidationFailed,
         Self::MissingBody,
         Self::InvalidJson,
@@ -60,6 +61,7 @@ impl Code {
         Self::UnsupportedProtocol,
         Self::TaskNotFound,
         Self::AgentNotFound,
+        Self::GateNotFound,
         Self::QueueFull,
         Self::GateBacklogFull,
         Self::PoolFull,
@@ -122,6 +124,7 @@ impl Code {
             }
             Self::TaskNotFound => ("task_not_found", S::NOT_FOUND, "There is no such task"),
             Self::AgentNotFound => ("agent_not_found", S::NOT_FOUND, "There is no such agent"),
+            Self::GateNotFound => ("gate_not_found", S::NOT_FOUND, "There is no such gate"),
             Self::GateBacklogFull => {
                 ("gate_backlog_full", S::TOO_MANY_REQUESTS, "The backlog of the gate is full")
             }
@@ -185,6 +188,7 @@ impl Code {
             | Self::UnsupportedProtocol
             | Self::TaskNotFound
             | Self::AgentNotFound
+            | Self::GateNotFound
             | Self::PoolClosing
             | Self::AlreadyFinished
             | Self::StaleAttempt

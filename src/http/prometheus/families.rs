@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::domain::{BOUNDS_US, Histogram, Metrics, Outcome};
+use crate::domain::{BOUNDS_US, GateMetrics, GateState, Histogram, Metrics, Outcome};
 use crate::http::answer::seconds;
 use crate::http::meter::{self, Measured, Meter};
 
@@ -35,6 +35,7 @@ impl Collector for Moment {
         self.daemon(&mut page)?;
         self.tasks(&mut page)?;
         self.agents(&mut page)?;
+        self.gates(&mut page)?;
         self.store(&mut page)?;
         self.requests(&mut page)
     }
@@ -133,6 +134,22 @@ impl Moment {
         page.gauge("active_coordinations", help, None, self.metrics.active_coordinations as f64)?;
         let help = "Tasks in progress that have an unfinished child which is not detached";
         page.gauge("waiting_parents", help, None, self.metrics.waiting_parents as f64)
+    }
+
+    fn gates(&self, page: &mut Page<'_>) -> fmt::Result {
+        let gates = &self.metrics.gates;
+        let labels: Vec<_> = gates.iter().map(|gate| [("gate", gate.name.as_str())]).collect();
+        let labels = || labels.iter().map(<[_; 1]>::as_slice);
+        let is_open = |gate: &GateMetrics| f64::from(u8::from(gate.state == GateState::Open));
+        let open: Vec<_> = labels().zip(gates.iter().map(is_open)).collect();
+        let help = "1 while the tasks behind a gate may run, else 0";
+        page.gauges("gate_open", help, None, &open)?;
+        let waiting = gates.iter().map(|gate| gate.tasks_waiting as f64);
+        let waiting: Vec<_> = labels().zip(waiting).collect();
+        page.gauges("gate_tasks_waiting", "Tasks that wait for a gate", None, &waiting)?;
+        let closures = gates.iter().map(|gate| gate.closures);
+        let closures: Vec<_> = labels().zip(closures).collect();
+        page.counters("gate_closures", "Times that a gate was closed", &closures)
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
