@@ -4,5 +4,8 @@
 #[path = "support/daemon.rs"]
 mod daemon;
 
+#[path = "support/dependency.rs"]
+mod dependency;
+
 #[path = "contract/mod.rs"]
 mod contract;

@@ -11,6 +11,7 @@ mod bad_input;
 mod children;
 mod conflicts;
 mod external;
+mod gates;
 mod idempotency;
 mod limits;
 mod lists;

@@ -11,7 +11,11 @@ fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            all.push((method.to_uppercase(), path.replace("{id}", "none").replace("{name}", "none"), operation));
+            all.push((
+                method.to_uppercase(),
+                path.replace("{id}", "none").replace("{name}", "none"),
+                operation,
+            ));
         }
     }
     all
