@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::task_type::TaskTypes;
 use super::time::{Now, SECOND_US};
@@ -45,7 +44,7 @@ impl GateSpec {
 }
 
 /// What a gate does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateMode {
     /// What is known of the dependency decides.
@@ -70,7 +69,7 @@ impl GateMode {
 }
 
 /// Whether the tasks behind a gate may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateState {
     /// They may.
