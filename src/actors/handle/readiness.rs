@@ -48,15 +48,17 @@ fn why_degraded(view: &AgentView) -> String {
     format!("agent {} is degraded ({reason}){separator}{detail}", view.id)
 }
 
-/// What waits for a gate, and why; `None` while it is open, or nothing is known of its dependency
-/// so soon after the start.
+/// What waits for a gate, and why; `None` while it is open, or nobody was told that it is closed so
+/// soon after the start.
 fn what_waits(gate: &GateView) -> Option<String> {
     match gate.state {
-        GateState::Open | GateState::Unknown => return None,
-        GateState::Closed => {}
+        GateState::Open => return None,
+        GateState::Unknown if gate.closures == 0 => return None,
+        GateState::Unknown | GateState::Closed => {}
     }
     let (name, since) = (&gate.name, rfc_3339(gate.since));
     let why = match (gate.mode, &gate.last_error) {
+        _ if gate.state == GateState::Unknown => ": nothing is known of it yet",
         (GateMode::Closed, _) => ": by order",
         (GateMode::Auto | GateMode::Open, Some(error)) => &format!(": {error}"),
         (GateMode::Auto | GateMode::Open, None) => "",
@@ -105,9 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_that_is_open_or_not_known_yet_says_nothing() {
-        for state in [GateState::Open, GateState::Unknown] {
-            assert_eq!(what_waits(&GateView { state, ..closed() }), None);
-        }
+    fn a_gate_that_is_open_or_was_not_told_as_closed_says_nothing() {
+        assert_eq!(what_waits(&GateView { state: GateState::Open, ..closed() }), None);
+        let begins = GateView { state: GateState::Unknown, closures: 0, ..closed() };
+        assert_eq!(what_waits(&begins), None);
+        let said = what_waits(&GateView { closures: 1, ..begins }).expect("its grace is over");
+        assert!(said.contains(": nothing is known of it yet; 3 tasks wait"), "{said}");
     }
 }
