@@ -31,6 +31,9 @@ max_depth = {max_depth}
 backoff_first_s = 0
 [store]
 path = ":memory:"
+[[gate]]
+name = "discovery"
+task_types = ["discovery", "migration"]
 """
 
 

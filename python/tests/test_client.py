@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 from fake_server import LOST, FakeServer, answer, drip, problem, raw, silent
 
-from daedalus import ApiError, AsyncClient, Client, Conflict, QueueFull, TaskNotFound, Timeout, Unreachable
+from daedalus import (
+    ApiError,
+    AsyncClient,
+    Client,
+    Conflict,
+    GateBacklogFull,
+    QueueFull,
+    TaskNotFound,
+    Timeout,
+    Unreachable,
+)
 from daedalus.client.errors import AlreadyFinished, refusal
 
 #: Makes a client and calls one of its methods: `call(url, "submit", {...}, deadline_s=...)`.
@@ -119,6 +129,29 @@ def test_a_full_queue_is_told_at_once_when_there_will_be_no_room_in_time(server,
     assert time.monotonic() - begun < 10
     refused = raised.value
     assert (refused.status, refused.retry_after_s, refused.extra) == (429, 30.0, {"max_depth": 7})
+
+
+def test_a_full_backlog_of_a_gate_is_waited_for_up_to_the_deadline_and_no_longer(server, call):
+    server.acts = [problem(429, "gate_backlog_full", "0", gate="discovery", max_depth=7)]
+    assert call(server.url, "submit", {})["task_id"] == "t"
+    server.last = problem(429, "gate_backlog_full", "0.1", gate="discovery", max_depth=7)
+    begun = time.monotonic()
+    with pytest.raises(GateBacklogFull) as raised:
+        call(server.url, "submit", {}, limits={"deadline_s": 0.5})
+    assert time.monotonic() - begun < 5
+    assert isinstance(raised.value, QueueFull), "who waits for room in the queue waits for this, too"
+    assert raised.value.extra == {"gate": "discovery", "max_depth": 7}
+
+
+def test_orders_to_gates_are_repeated_after_a_lost_answer(server, call):
+    for method, path in [("close_gate", "close"), ("open_gate", "open"), ("auto_gate", "auto")]:
+        server.acts = [LOST]
+        call(server.url, method, "some.gate/x")
+        assert server.seen[-1].path == f"/gates/some%2Egate%2Fx/{path}"
+        assert server.seen[-1].body is None
+    call(server.url, "gates")
+    assert [(seen.method, seen.path) for seen in server.seen[-1:]] == [("GET", "/gates")]
+    assert len(server.seen) == 7
 
 
 def test_the_daemons_pause_is_kept(server, call):
@@ -335,7 +368,7 @@ def test_both_clients_have_the_same_calls():
         return {name: text.replace("AsyncIterator", "Iterator") for name, text in shown.items()}
 
     assert calls(Client) == calls(AsyncClient)
-    assert len(calls(Client)) == 21
+    assert len(calls(Client)) == 25
 
 
 def test_errors_can_be_sent_between_processes():

@@ -19,6 +19,8 @@ from daedalus import (
     AsyncClient,
     Client,
     Conflict,
+    GateBacklogFull,
+    GateNotFound,
     PoolFull,
     QueueFull,
     StaleIncarnation,
@@ -96,6 +98,31 @@ def test_every_call_has_its_answer(daemon_with, kind, base_path):
     assert client.initialize(2)["spawned_agents"] == 2
     assert client.shutdown(discard=True)["agents_stopped"] == 2
     assert client.task(failing)["status"] in ("failed", "cancelled"), "the built-in worker does not know it"
+
+
+def test_gates_are_seen_and_ordered(daemon_with, kind):
+    gate = '[[gate]]\nname = "discovery"\ntask_types = ["discovery", "migration"]\n'
+    daemon = daemon_with(f"max_depth = 1\n{gate}")
+    client = kind(daemon.url)
+    client.spawn("external")
+    (first,) = client.gates()
+    assert (first["name"], first["task_types"]) == ("discovery", ["discovery", "migration"])
+    assert (first["state"], first["mode"]) == ("open", "auto")
+    assert client.close_gate("discovery")["state"] == "closed"
+    waits = client.submit({}, task_type="migration")["task_id"]
+    assert client.task(waits)["pending_reason"] == "gate_closed:discovery"
+    with pytest.raises(GateBacklogFull) as full:
+        kind(daemon.url, deadline_s=0.5).submit({}, task_type="discovery")
+    assert full.value.extra == {"gate": "discovery", "max_depth": 1}
+    assert full.value.retry_after_s is not None
+    expected = [{"name": "discovery", "state": "closed", "tasks_waiting": 1, "closures": 1}]
+    assert client.metrics()["gates"] == expected
+    assert client.ready() is True, "all other work goes on"
+    assert client.open_gate("discovery")["mode"] == "open"
+    assert client.task(waits)["status"] == "in_progress"
+    assert client.auto_gate("discovery")["mode"] == "auto"
+    with pytest.raises(GateNotFound):
+        client.close_gate("nothing")
 
 
 def test_refusals_are_errors_to_branch_on(daemon_with, kind):

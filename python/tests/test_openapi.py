@@ -40,7 +40,7 @@ class Described:
         """Make the call of an operation; the answer must have this status and be as it is described."""
         method, path, operation = self.find(operation_id)
         if ids:
-            path = path.replace("{id}", ids[0])
+            path = path.replace("{id}", ids[0]).replace("{name}", ids[0])
         answer = self.api.call(method, path + query, body)
         assert answer.status_code == status, f"{operation_id}: {answer.status_code} {answer.text}"
         self.met.add((operation_id, status))
@@ -165,6 +165,17 @@ def test_the_answers_of_every_operation_are_as_described(described: Described) -
     call("retry_task", 200, waiting[-1])
     call("cancel_task", 200, waiting[-1])
     call("retry_tasks", 200, query="?status=cancelled&task_type=research")
+    call("list_gates", 200)
+    call("close_gate", 200, "discovery")
+    call("get_readiness", 200)
+    call("get_metrics", 200)
+    call("list_gates", 200)
+    gated = [call("submit_task", 200, body={"payload": {}, "task_type": "migration"}) for _ in range(3)]
+    call("submit_task", 429, body={"payload": {}, "task_type": "discovery"})
+    call("get_task", 200, gated[0]["task_id"])
+    call("open_gate", 200, "discovery")
+    call("auto_gate", 200, "discovery")
+    call("auto_gate", 404, "nothing")
     call("get_metrics", 200)
     call("get_isolation_report", 200)
     call("remove_agent", 200, spawned["agent_id"])

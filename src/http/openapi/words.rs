@@ -169,7 +169,7 @@ pub(super) fn id() -> Object {
 }
 
 pub(super) fn name() -> Object {
-    text().min_length(Some(1)).build()
+    text().pattern(Some("^[a-z0-9_-]{1,64}$")).build()
 }
 
 // Of answers.

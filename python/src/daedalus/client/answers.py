@@ -8,6 +8,8 @@ TaskType = Literal["discovery", "migration", "heartbeat", "ingest", "research", 
 TaskStatus = Literal["pending", "in_progress", "completed", "failed", "cancelled"]
 AgentStatus = Literal["idle", "analyzing", "executing", "degraded"]
 AgentKind = Literal["process", "external"]
+GateState = Literal["open", "closed", "unknown"]
+GateMode = Literal["auto", "open", "closed"]
 
 #: The statuses in which a task does not change any more, unless it is retried.
 TERMINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
@@ -264,6 +266,33 @@ class IsolationReport(TypedDict):
     details: list[IsolationDetail]
 
 
+class Gate(TypedDict):
+    """A dependency that some task types need, and what waits for it."""
+
+    name: str
+    task_types: list[TaskType]
+    state: GateState
+    mode: GateMode
+    since_at: float
+    last_error: str | None
+    held_until_at: float | None
+    tasks_waiting: int
+    backlog: int
+    max_depth: int
+    closures: int
+    health_url: str | None
+    interval_s: float | None
+
+
+class GateNumbers(TypedDict):
+    """A gate in the numbers of the daemon."""
+
+    name: str
+    state: GateState
+    tasks_waiting: int
+    closures: int
+
+
 class Metrics(TypedDict):
     """The numbers of the daemon; there may be more than these."""
 
@@ -286,4 +315,5 @@ class Metrics(TypedDict):
     utilization: float
     input_tokens: int
     output_tokens: int
+    gates: list[GateNumbers]
     store: dict[str, int]

@@ -189,6 +189,24 @@ class AsyncClient:
         """Show that the agent is there, and learn whether it should stop."""
         return await self._do(calls.heartbeat(agent_id, incarnation))
 
+    # Gates.
+
+    async def gates(self) -> list[answers.Gate]:
+        """The dependencies of the pool: how each is, since when and why, and how many tasks wait for it."""
+        return await self._do(calls.gates())
+
+    async def close_gate(self, name: str) -> answers.Gate:
+        """Let the tasks of a gate wait, whatever is known of its dependency; what runs goes on."""
+        return await self._do(calls.order_gate(name, "close"))
+
+    async def open_gate(self, name: str) -> answers.Gate:
+        """Let the tasks of a gate run, whatever is known of its dependency."""
+        return await self._do(calls.order_gate(name, "open"))
+
+    async def auto_gate(self, name: str) -> answers.Gate:
+        """Let what is known of the dependency decide again."""
+        return await self._do(calls.order_gate(name, "auto"))
+
     # The daemon.
 
     async def metrics(self) -> answers.Metrics:

@@ -202,6 +202,24 @@ class Client:
         """Show that the agent is there, and learn whether it should stop."""
         return self._do(calls.heartbeat(agent_id, incarnation))
 
+    # Gates.
+
+    def gates(self) -> list[answers.Gate]:
+        """The dependencies of the pool: how each is, since when and why, and how many tasks wait for it."""
+        return self._do(calls.gates())
+
+    def close_gate(self, name: str) -> answers.Gate:
+        """Let the tasks of a gate wait, whatever is known of its dependency; what runs goes on."""
+        return self._do(calls.order_gate(name, "close"))
+
+    def open_gate(self, name: str) -> answers.Gate:
+        """Let the tasks of a gate run, whatever is known of its dependency."""
+        return self._do(calls.order_gate(name, "open"))
+
+    def auto_gate(self, name: str) -> answers.Gate:
+        """Let what is known of the dependency decide again."""
+        return self._do(calls.order_gate(name, "auto"))
+
     # The daemon.
 
     def metrics(self) -> answers.Metrics:

@@ -177,6 +177,14 @@ def heartbeat(agent_id: str, incarnation: int | None) -> Call[answers.Beat]:
     return Call("POST", f"/agents/{_id(agent_id)}/heartbeat", Repeat.ALWAYS, _query(incarnation=incarnation))
 
 
+def gates() -> Call[list[answers.Gate]]:
+    return Call("GET", "/gates", Repeat.ALWAYS)
+
+
+def order_gate(name: str, order: str) -> Call[answers.Gate]:
+    return Call("POST", f"/gates/{_id(name)}/{order}", Repeat.ALWAYS)
+
+
 def metrics() -> Call[answers.Metrics]:
     return Call("GET", "/metrics", Repeat.ALWAYS)
 

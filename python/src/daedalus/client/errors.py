@@ -42,6 +42,10 @@ class QueueFull(ApiError):
     """As many tasks wait as may; `retry_after_s` says when to try again."""
 
 
+class GateBacklogFull(QueueFull):
+    """As many tasks wait for a dependency that is down as may; `extra` has the `gate`. Others are accepted."""
+
+
 class PoolFull(ApiError):
     """The pool has as many agents as it may have."""
 
@@ -52,6 +56,10 @@ class TaskNotFound(ApiError):
 
 class AgentNotFound(ApiError):
     """There is no such agent."""
+
+
+class GateNotFound(ApiError):
+    """There is no gate of this name."""
 
 
 class ValidationFailed(ApiError):
@@ -89,9 +97,11 @@ class Timeout(_NoAnswer, TimeoutError):
 
 _BY_CODE: dict[str, type[ApiError]] = {
     "queue_full": QueueFull,
+    "gate_backlog_full": GateBacklogFull,
     "pool_full": PoolFull,
     "task_not_found": TaskNotFound,
     "agent_not_found": AgentNotFound,
+    "gate_not_found": GateNotFound,
     "validation_failed": ValidationFailed,
     "already_finished": AlreadyFinished,
     "stale_incarnation": StaleIncarnation,
