@@ -115,13 +115,15 @@ fn it_takes_the_configured_number_of_failures_in_a_row_to_close() {
 #[test]
 fn nothing_runs_before_something_is_known_of_the_dependency() {
     let dependency = Dependency::start(Manner::Hangs);
-    let (daemon, _) = gated(&dependency, "timeout_s = 60\nstart_grace_s = 60");
+    let (mut daemon, _) = gated(&dependency, "timeout_s = 60\nstart_grace_s = 60");
     let (waits, other) = (submit(&daemon, "migration"), submit(&daemon, "heartbeat"));
     runs(&daemon, &other);
     assert_eq!(gate(&daemon)["state"], "unknown");
     assert_eq!(daemon.task(&waits)["pending_reason"], "gate_closed:discovery");
     assert_eq!(daemon.get("/readyz").ok()["status"], "ready", "nobody is told so soon");
     assert_eq!(told(&daemon), (vec![], 0));
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success(), "an open question holds nobody up");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     unreachable_pub,
     reason = "this is test code, outside of any test function"
 )]
