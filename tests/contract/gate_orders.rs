@@ -67,7 +67,7 @@ fn a_gate_is_closed_opened_and_left_to_itself_by_order() {
     let left = daemon.order("/gates/discovery/auto").ok();
     assert_eq!((&left["state"], &left["mode"]), (&json!("open"), &json!("auto")), "nobody asks");
     assert_eq!(left["closures"], 2);
-    let lines = daemon.log_lines();
+    let lines = daemon.log_so_far();
     let told = |event: &str| lines.iter().filter(|line| line["msg"] == event).count();
     assert_eq!((told("gate_closed"), told("gate_opened")), (2, 2), "each change once");
     for path in ["/gates/nothing/close", "/gates/Discovery/close", "/gates/discovery%2F/close"] {

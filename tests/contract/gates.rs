@@ -42,7 +42,7 @@ fn runs(daemon: &Daemon, task: &str) {
 
 /// The causes of the lines that told that the gate closed, and how many told that it opened.
 fn told(daemon: &Daemon) -> (Vec<String>, usize) {
-    let lines = daemon.log_lines();
+    let lines = daemon.log_so_far();
     let closed = lines.iter().filter(|line| line["msg"] == "gate_closed");
     let opened = lines.iter().filter(|line| line["msg"] == "gate_opened").count();
     (closed.map(|line| text(&line["cause"])).collect(), opened)

@@ -269,6 +269,14 @@ impl Daemon {
         self.log.wait_for(what, wanted)
     }
 
+    /// The lines of the log with all that was written before this call, which may be made once:
+    /// lines come in their order, and the last one is about the call itself.
+    pub fn log_so_far(&self) -> Vec<Value> {
+        self.get("/end-of-the-log").refused(404, "not_found");
+        self.log_line("the end of the log", |line| line["path"] == "/end-of-the-log");
+        self.log_lines()
+    }
+
     /// The lines of the log as far as they have come.
     pub fn log_lines(&self) -> Vec<Value> {
         self.log.lines.lock().unwrap().clone()
