@@ -5,7 +5,7 @@ use std::time::Duration;
 use slog::{Logger, info, warn};
 
 use super::clock::Clock;
-use crate::domain::{AgentId, AgentStatus, Event, TaskId, TaskStatus, TraceId};
+use crate::domain::{AgentId, AgentStatus, Event, OVERLAP, TaskId, TaskStatus, TraceId};
 
 /// A start later than the target is warned of at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -149,6 +149,28 @@ impl EventLog {
                     warn!(log, "gate_closed";
                         "ts" => ts, "gate" => gate, "tasks_waiting" => waiting, "cause" => cause);
                 }
+            }
+            Event::ScheduleRan { schedule, task_id, trace } => {
+                info!(log, "schedule_ran";
+                    "ts" => ts, "trace_id" => %trace, "schedule" => &**schedule,
+                    "task_id" => %task_id);
+            }
+            // What its own last run still works at is no news.
+            Event::ScheduleSkipped { schedule, trace, reason: OVERLAP } => {
+                info!(log, "schedule_skipped";
+                    "ts" => ts, "trace_id" => %trace, "schedule" => &**schedule,
+                    "reason" => OVERLAP);
+            }
+            Event::ScheduleSkipped { schedule, trace, reason } => {
+                warn!(log, "schedule_skipped";
+                    "ts" => ts, "trace_id" => %trace, "schedule" => &**schedule,
+                    "reason" => reason);
+            }
+            Event::SchedulePaused { schedule } => {
+                info!(log, "schedule_paused"; "ts" => ts, "schedule" => &**schedule);
+            }
+            Event::ScheduleResumed { schedule } => {
+                info!(log, "schedule_resumed"; "ts" => ts, "schedule" => &**schedule);
             }
             Event::PoolShutdown(closed) => {
                 info!(log, "pool_shutdown";

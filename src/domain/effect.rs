@@ -315,6 +315,34 @@ pub enum Event {
         /// Why, when it is closed.
         cause: Option<String>,
     },
+    /// A recurring job submits its task.
+    ScheduleRan {
+        /// Which job.
+        schedule: Arc<str>,
+        /// The task.
+        task_id: TaskId,
+        /// The trace of this run.
+        trace: TraceId,
+    },
+    /// A recurring job was due and does not run.
+    ScheduleSkipped {
+        /// Which job.
+        schedule: Arc<str>,
+        /// The trace of this run.
+        trace: TraceId,
+        /// Why, in a word.
+        reason: &'static str,
+    },
+    /// Nothing of a recurring job is due any more, by order.
+    SchedulePaused {
+        /// Which job.
+        schedule: Arc<str>,
+    },
+    /// A recurring job goes on.
+    ScheduleResumed {
+        /// Which job.
+        schedule: Arc<str>,
+    },
     /// The last agent of a pool that was shut down is gone.
     PoolShutdown(PoolClosed),
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::attempt::Outcome;
 use super::gate::GateState;
 use super::histogram::Histogram;
-use super::view::GateView;
+use super::view::{GateView, ScheduleCounts};
 
 /// Counted since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub struct Metrics {
     pub gates: Vec<GateMetrics>,
     /// The store.
     pub store: StoreMetrics,
+    /// The recurring jobs, in the order of the configuration.
+    pub schedules: Vec<ScheduleCounts>,
     /// How long things took; for what reads buckets.
     #[serde(skip)]
     pub histograms: Histograms,

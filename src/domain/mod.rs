@@ -26,6 +26,7 @@ mod parent;
 mod placement;
 mod priority;
 mod queue;
+mod recurring;
 mod refusal;
 mod report;
 mod restart_budget;
@@ -61,10 +62,11 @@ pub use limits::Limits;
 pub use metrics::{AgentCounts, GateMetrics, Histograms, Metrics, OldestWait, StoreMetrics};
 pub use parent::{Caller, ChildOf, MAX_CHILDREN, MAX_DEPTH, Parent};
 pub use priority::{Priority, Seq};
+pub use recurring::Skip;
 pub use refusal::Refusal;
 pub use report::{MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report, TaskError, Usage};
 pub use restart_budget::{RETRY_AFTER_US, RestartBudget, Verdict};
-pub use schedule::{Overlap, ScheduleSpec, When};
+pub use schedule::{OVERLAP, Overlap, ScheduleSpec, When};
 pub use scheduler::{
     Accepted, DEPENDENCY_UNAVAILABLE, Failing, GATE_CLOSED, Heartbeat, Jitter, PIPE_CLOSED,
     Scheduler,
@@ -73,5 +75,6 @@ pub use task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
 pub use task_type::{PerType, TaskType, TaskTypes};
 pub use time::{Now, SECOND_US};
 pub use view::{
-    AgentView, GateView, ListQuery, PendingReason, TaskPage, TaskSummary, TaskView, Waiting,
+    AgentView, GateView, ListQuery, PendingReason, ScheduleCounts, ScheduleView, TaskPage,
+    TaskSummary, TaskView, Waiting,
 };

@@ -28,6 +28,8 @@ pub(super) enum Timer {
     GateQuiet(usize),
     /// Tasks may have waited too long for a gate.
     GateWait(usize),
+    /// A recurring job is looked at: this one of the configured.
+    Schedule(usize),
 }
 
 /// Every deadline, in monotonic microseconds.

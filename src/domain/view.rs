@@ -1,6 +1,10 @@
 //! What readers are told: copies of what the scheduler knows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
 use super::attempt::AttemptRecord;
@@ -8,7 +12,9 @@ use super::gate::{GateMode, GateState};
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 use super::json::Json;
 use super::priority::{Priority, Seq};
+use super::recurring::Skip;
 use super::report::{TaskError, Usage};
+use super::schedule::ScheduleSpec;
 use super::task::{Task, TaskState, TaskStatus};
 use super::task_type::{TaskType, TaskTypes};
 use super::time::Now;
@@ -121,6 +127,38 @@ pub struct GateView {
     pub counted: usize,
     /// How often it was closed since the start.
     pub closures: u64,
+}
+
+/// A recurring job: how it is configured, and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleView {
+    /// How it is configured.
+    pub spec: ScheduleSpec,
+    /// Whether nothing of it is due, by order.
+    pub paused: bool,
+    /// When it runs next, as a time of day in microseconds; `None` while it is paused.
+    pub next_run_us: Option<u64>,
+    /// When it ran last, as a time of day in microseconds.
+    pub last_run_us: Option<u64>,
+    /// The task of that run.
+    pub last_task: Option<TaskId>,
+    /// How often it ran, in all.
+    pub runs: u64,
+    /// How often it was due and did not run, in all.
+    pub skipped: u64,
+    /// The last time that this happened.
+    pub last_skip: Option<Skip>,
+}
+
+/// What a recurring job did, in the names of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ScheduleCounts {
+    /// Its name.
+    pub schedule: String,
+    /// How often it ran, in all.
+    pub runs: u64,
+    /// How often it was due and did not run, by reason.
+    pub skipped: BTreeMap<String, u64>,
 }
 
 /// Which tasks a client wants to see.

@@ -81,6 +81,11 @@ impl Scheduler {
         self.unsaved.touch_agent(id);
     }
 
+    /// A part of the pool has something to remember.
+    pub(super) fn remember(&mut self, note: Change) {
+        self.unsaved.ready.push(note);
+    }
+
     /// A fact: so many agents should live.
     pub fn set_target(&mut self, target: usize) {
         self.unsaved.ready.push(Change::Target(target));

@@ -22,6 +22,7 @@ mod load;
 mod read;
 mod report;
 mod retry;
+mod schedules;
 mod submit;
 mod timeout;
 
@@ -39,6 +40,7 @@ use super::limits::Limits;
 use super::metrics::Counters;
 use super::priority::Seq;
 use super::queue::Queue;
+use super::recurring::Recurring;
 use super::refusal::Refusal;
 use super::service_rate::ServiceRate;
 use super::task::Task;
@@ -54,7 +56,7 @@ pub(super) use inspect::Inside;
 pub use life::PIPE_CLOSED;
 pub use submit::Accepted;
 
-/// The random part of a backoff: half of the wait to all of it (rule 7).
+/// The random part of a wait: of a backoff (rule 7), or of how late a recurring job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jitter(u16);
 
@@ -73,6 +75,12 @@ impl Jitter {
     pub const fn apply(self, full_us: u64) -> u64 {
         let half = full_us / 2;
         half + half * self.0 as u64 / u16::MAX as u64
+    }
+
+    /// A part of `most_us`, from nothing to all of it.
+    #[must_use]
+    pub const fn share(self, most_us: u64) -> u64 {
+        (most_us as u128 * self.0 as u128 / u16::MAX as u128) as u64
     }
 }
 
@@ -94,6 +102,8 @@ pub struct Scheduler {
     /// What was learned of all agents together.
     learned: Affinity,
     timers: Timers,
+    /// In the order of the configuration.
+    schedules: Vec<Recurring>,
     rate: ServiceRate,
     counters: Counters,
     /// Process agents with a run.
@@ -131,6 +141,7 @@ impl Scheduler {
             gates,
             learned: Affinity::default(),
             timers: Timers::default(),
+            schedules: Vec::new(),
             rate: ServiceRate::default(),
             counters: Counters::default(),
             process_runs: 0,

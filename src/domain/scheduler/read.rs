@@ -184,6 +184,7 @@ impl Scheduler {
             output_tokens: counters.output_tokens,
             gates: self.gate_views(now).into_iter().map(GateMetrics::from).collect(),
             store: StoreMetrics::default(),
+            schedules: self.schedule_counts(),
             histograms: counters.histograms,
         }
     }

@@ -37,6 +37,7 @@ impl Scheduler {
                 Timer::GateHold(index) => self.end_hold(index, now, effects),
                 Timer::GateQuiet(index) => self.end_quiet(index, effects),
                 Timer::GateWait(index) => self.fail_overdue(index, now, effects),
+                Timer::Schedule(index) => self.look_at_schedule(index, now),
             }
         }
         self.dispatch(now, effects);
@@ -46,6 +47,10 @@ impl Scheduler {
     /// that time. Every deadline moves on by as much, every lease gets its full length (rule 13).
     pub fn resume(&mut self, late_us: u64, now: Now) {
         for (at_us, timer) in std::mem::take(&mut self.timers).into_iter() {
+            if matches!(timer, Timer::Schedule(_)) {
+                self.timers.set(at_us, timer); // what was missed is one run
+                continue;
+            }
             let at_us = at_us.saturating_add(late_us);
             self.timers.set(at_us, timer);
             match timer {
@@ -53,6 +58,7 @@ impl Scheduler {
                 Timer::Relax(seq) => {
                     self.move_hold(seq, Hold::Excluding { until_us: Some(at_us) });
                 }
+                Timer::Schedule(_) => {}
                 Timer::RunTimeout(id)
                 | Timer::Grace(id)
                 | Timer::Lease(id)

@@ -12,7 +12,7 @@ use crate::domain::timers::Timer;
 /// Every deadline has its timer, and no other timer is left.
 pub(super) fn check(world: &World, inside: Inside<'_>) {
     let timers: BTreeSet<_> = inside.timers.all().collect();
-    let mut expected = BTreeSet::new();
+    let mut expected: BTreeSet<_> = world.scheduler.schedule_timers().collect();
     for task in inside.tasks.values() {
         let TaskState::Pending(wait) = task.state else { continue };
         match wait.hold {

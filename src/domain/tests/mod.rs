@@ -31,6 +31,7 @@ mod restarts;
 mod results;
 mod retrying;
 mod routing;
+mod schedules;
 mod storm;
 mod watching;
 mod words;
