@@ -121,6 +121,7 @@ async fn pool() -> PoolHandle {
         limits: Limits::default(),
         gates: Gates::default(),
         probes: Vec::new(),
+        schedules: Vec::new(),
         pool: PoolSettings {
             size: AGENTS,
             max_size: AGENTS,

@@ -72,6 +72,7 @@ impl Pool {
             limits: Limits::default(),
             gates: Gates::default(),
             probes: Vec::new(),
+            schedules: Vec::new(),
             pool: PoolSettings {
                 size: 4,
                 max_size: 4,

@@ -3,6 +3,7 @@
 
 mod gates;
 mod readiness;
+mod schedules;
 mod tasks;
 #[cfg(test)]
 mod tests;

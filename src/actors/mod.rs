@@ -25,7 +25,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter, AsyncContext};
 use slog::{Logger, o};
 
-use crate::domain::{Gates, Limits, Scheduler, Snapshot};
+use crate::domain::{Gates, Limits, ScheduleSpec, Scheduler, Snapshot};
 use crate::store::{
     Gauges, Ledger, MemoryStore, Retention, Store, StoreError, Writer, WriterOptions,
 };
@@ -56,6 +56,8 @@ pub struct ActorSettings {
     pub gates: Gates,
     /// Dependencies that are asked how they are, to open and close their gates.
     pub probes: Vec<GateProbeSettings>,
+    /// For the scheduler.
+    pub schedules: Vec<ScheduleSpec>,
     /// For the supervisor.
     pub pool: PoolSettings,
     /// For the watcher.
@@ -152,7 +154,10 @@ pub fn start(
     let mut effects = Vec::new();
     let (limits, gates, now) = (settings.limits, settings.gates, clock.now());
     let max_depth = limits.max_depth;
-    let scheduler = Scheduler::load(limits, gates, snapshot, overlap_possible, now, &mut effects);
+    let notes = snapshot.notes.clone();
+    let mut scheduler =
+        Scheduler::load(limits, gates, snapshot, overlap_possible, now, &mut effects);
+    scheduler.load_schedules(settings.schedules, &notes, router::jitter, now);
     let agents = scheduler.agent_views();
     let retention = Retention::new(retention_us, clock::wall_us, Arc::clone(&gauges));
     let (ledger, writing) = if on_disk {

@@ -9,6 +9,7 @@ mod keys;
 mod outbox;
 mod requests;
 mod retries;
+mod schedules;
 #[cfg(test)]
 mod tests;
 
@@ -301,6 +302,7 @@ impl Router {
             return;
         }
         self.turn(ctx, |scheduler, now, effects| scheduler.handle_timeout(now, effects));
+        self.run_schedules(ctx);
     }
 }
 
@@ -324,8 +326,8 @@ pub(super) fn fresh_ids() -> ContextIds {
     }
 }
 
-/// The random part of a backoff.
-fn jitter() -> Jitter {
+/// The random part of a wait.
+pub(super) fn jitter() -> Jitter {
     let (bits, _) = Uuid::new_v4().as_u64_pair();
     Jitter::from_bits((bits >> 48) as u16)
 }

@@ -88,6 +88,7 @@ fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
         limits: Limits::default(),
         gates: Gates::default(),
         probes: Vec::new(),
+        schedules: Vec::new(),
         pool: PoolSettings {
             size: 2,
             max_size: 4,

@@ -63,6 +63,7 @@ fn pool() -> PoolHandle {
         limits: Limits { max_attempts: 1, ..Limits::default() },
         gates: Gates::default(),
         probes: Vec::new(),
+        schedules: Vec::new(),
         pool: PoolSettings {
             size: 1,
             max_size: 1,

@@ -7,8 +7,8 @@ use crate::actors::handle::{CallError, Retried};
 use crate::actors::worker_agent::WorkerAgent;
 use crate::domain::{
     Accepted, AgentId, AgentKind, AgentView, Assignment, Attempt, ChildOf, Failing, Heartbeat,
-    Incarnation, Metrics, PoolClosed, Refusal, Report, TaskId, TaskSpec, TaskStatus, TaskSummary,
-    TaskType, TaskTypes, TaskView,
+    Incarnation, Metrics, PoolClosed, Refusal, Report, ScheduleView, TaskId, TaskSpec, TaskStatus,
+    TaskSummary, TaskType, TaskTypes, TaskView, TraceId,
 };
 
 // ---- To the Router -----------------------------------------------------------------------------
@@ -215,6 +215,33 @@ impl Drop for PollTicket {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PollClosed(pub AgentId);
+
+/// Asks for every recurring job.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<ScheduleView>")]
+pub struct ListSchedules;
+
+/// Asks for a recurring job to be run now.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Accepted, Refusal>")]
+pub struct RunSchedule {
+    /// Which job.
+    pub name: String,
+    /// The id that its task gets.
+    pub id: TaskId,
+    /// The trace of the request.
+    pub trace: TraceId,
+}
+
+/// Asks that nothing of a recurring job be due.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ScheduleView, Refusal>")]
+pub struct PauseSchedule(pub String);
+
+/// Asks for a paused recurring job to go on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ScheduleView, Refusal>")]
+pub struct ResumeSchedule(pub String);
 
 /// Asks for the numbers.
 #[derive(Debug, Message)]
