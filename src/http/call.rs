@@ -178,8 +178,8 @@ impl Call {
     }
 
     /// The name in the path.
-    pub(super) fn name(&self) -> String {
-        self.request.match_info().query("name").to_owned()
+    pub(super) fn name(&self) -> &str {
+        self.request.match_info().query("name")
     }
 
     /// The query, as text per name; names that `Q` does not have are refused.

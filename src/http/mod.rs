@@ -27,6 +27,7 @@ mod query;
 mod reports;
 mod retry;
 mod routes;
+mod schedules;
 mod server;
 mod task_show;
 mod tasks;

@@ -187,7 +187,7 @@ impl From<Refusal> for Problem {
                 ..problem(Code::GateBacklogFull).with("gate", &*gate).with("max_depth", max_depth)
             },
             Refusal::GateNotFound => problem(Code::GateNotFound),
-            Refusal::ScheduleNotFound => problem(Code::NotFound),
+            Refusal::ScheduleNotFound => problem(Code::ScheduleNotFound),
             Refusal::PoolFull { max_size } => problem(Code::PoolFull).with("max_size", max_size),
             Refusal::PoolClosing => problem(Code::PoolClosing),
             Refusal::Draining => problem(Code::Draining),

@@ -6,7 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::meter::Meter;
 use super::problem::{Code, Problem};
-use super::{agents, complete, external, gates, health, openapi, pool, reports, retry, tasks};
+use super::{
+    agents, complete, external, gates, health, openapi, pool, reports, retry, schedules, tasks,
+};
 
 /// Adds every route behind `base`.
 pub(super) fn configure(app: &mut ServiceConfig, base: &str, meter: &Meter) {
@@ -44,6 +46,10 @@ pub(super) fn configure(app: &mut ServiceConfig, base: &str, meter: &Meter) {
     .service(at("/gates/{name}/close", "POST").route(web::post().to(gates::close)))
     .service(at("/gates/{name}/open", "POST").route(web::post().to(gates::open)))
     .service(at("/gates/{name}/auto", "POST").route(web::post().to(gates::auto)))
+    .service(at("/schedules", "GET, HEAD").route(read().to(schedules::list)))
+    .service(at("/schedules/{name}/run", "POST").route(web::post().to(schedules::run)))
+    .service(at("/schedules/{name}/pause", "POST").route(web::post().to(schedules::pause)))
+    .service(at("/schedules/{name}/resume", "POST").route(web::post().to(schedules::resume)))
     .service(at("/metrics", "GET, HEAD").route(read().to(reports::metrics)))
     .service(at("/isolation-report", "GET, HEAD").route(read().to(reports::isolation)))
     .service(at("/healthz", "GET, HEAD").route(read().to(health::alive)))

@@ -30,7 +30,8 @@ impl PoolHandle {
     ///
     /// # Errors
     /// See [`CallError`]; `GateNotFound`.
-    pub async fn order_gate(&self, name: String, mode: GateMode) -> Result<GateReport, CallError> {
+    pub async fn order_gate(&self, name: &str, mode: GateMode) -> Result<GateReport, CallError> {
+        let name = name.to_owned();
         let view = self.ask(&self.router, OrderGate { name, mode }).await??;
         Ok(self.gate_report(view))
     }

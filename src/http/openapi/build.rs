@@ -49,11 +49,12 @@ pub(super) fn document(settings: &HttpSettings) -> OpenApi {
     openapi
 }
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("tasks", "Units of work: submitted, given to agents, ended once."),
     ("pool", "All agents together."),
     ("agents", "Who does the work: processes of the daemon, and programs elsewhere."),
     ("gates", "Dependencies that some task types need, and what waits for them."),
+    ("schedules", "Tasks that the daemon submits again and again."),
     ("daemon", "Numbers, reports, health."),
 ];
 

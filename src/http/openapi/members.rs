@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 /// The schema, the member, and what it is.
-pub(super) const SAYS: [(&str, &str, &str); 60] = [
+pub(super) const SAYS: [(&str, &str, &str); 68] = [
     ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
     ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
     ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
@@ -58,6 +58,14 @@ pub(super) const SAYS: [(&str, &str, &str); 60] = [
     ("AgentIsolation", "issues", "What it shares with others and must not, a sentence each."),
     ("AgentIsolation", "measured", "What the operating system says of its process."),
     ("IsolationReport", "timestamp", "When it was measured, in Unix seconds."),
+    ("Schedule", "payload", "The payload of its tasks."),
+    ("Schedule", "every_s", "The time between two runs; `null` when it has a pattern."),
+    ("Schedule", "cron", "The pattern of its times, in UTC; `null` when it has an interval."),
+    ("Schedule", "jitter_s", "By how much a run is late at most, at random."),
+    ("Schedule", "next_run_at", "In Unix seconds; `null` while it is paused."),
+    ("Schedule", "last_run_at", "In Unix seconds."),
+    ("Schedule", "last_task_id", "The task of its last run."),
+    ("Schedule", "last_skip", "The last time that it was due and did not run."),
     ("InitializedPool", "pool_size", "How many agents there are."),
     ("InitializedPool", "agent_ids", "All of them."),
     ("Gate", "name", "What the configuration calls it."),

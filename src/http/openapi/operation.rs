@@ -139,6 +139,7 @@ impl Operation {
             Some("pool") => "pool",
             Some("agents") => "agents",
             Some("gates") => "gates",
+            Some("schedules") => "schedules",
             _ => "daemon",
         }
     }

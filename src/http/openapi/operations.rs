@@ -17,8 +17,8 @@ const TASK_TYPE: Query =
 /// Every request but the page, which is for people.
 pub(super) fn operations() -> Vec<Operation> {
     use crate::http::{
-        agent_show, agents, complete, external, gates, health, pool, reports, retry, task_show,
-        tasks,
+        agent_show, agents, complete, external, gates, health, pool, reports, retry, schedules,
+        task_show, tasks,
     };
     use Shows::{List, Metrics, One, Status};
 
@@ -273,6 +273,50 @@ pub(super) fn operations() -> Vec<Operation> {
                 "send_heartbeat",
                 "Show that an external agent is there",
                 One(Part::of::<external::Beat>()),
+            )
+        },
+        Operation::get(
+            "/schedules",
+            "list_schedules",
+            "List the recurring jobs",
+            List(Part::of::<schedules::ScheduleShown<'_>>()),
+        ),
+        Operation {
+            says: "A submit, whatever its last task does and whether or not it is paused; when it is \
+                   due next stays as it is.",
+            leads: Some(("/tasks/{id}", "task_id")),
+            refusals: &[
+                Code::ScheduleNotFound,
+                Code::QueueFull,
+                Code::GateBacklogFull,
+                Code::Draining,
+                Code::StoreFull,
+            ],
+            ..Operation::post(
+                "/schedules/{name}/run",
+                "run_schedule",
+                "Run a recurring job now",
+                One(Part::of::<tasks::Submitted>()),
+            )
+        },
+        Operation {
+            says: "Nothing of it is due until it is resumed, also after a restart.",
+            refusals: &[Code::ScheduleNotFound],
+            ..Operation::post(
+                "/schedules/{name}/pause",
+                "pause_schedule",
+                "Pause a recurring job",
+                One(Part::of::<schedules::ScheduleShown<'_>>()),
+            )
+        },
+        Operation {
+            says: "It goes on from now; nothing is made up.",
+            refusals: &[Code::ScheduleNotFound],
+            ..Operation::post(
+                "/schedules/{name}/resume",
+                "resume_schedule",
+                "Resume a recurring job",
+                One(Part::of::<schedules::ScheduleShown<'_>>()),
             )
         },
         Operation {

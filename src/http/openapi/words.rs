@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{KnownFormat, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::{IdempotencyKey, Priority, TaskStatus, TaskType, TraceId};
+use crate::domain::{IdempotencyKey, Overlap, Priority, TaskStatus, TaskType, TraceId};
 use crate::http::agents::{LEASE_S, MAX_REASON};
 use crate::http::complete::{MAX_CODE_CHARS, MAX_MESSAGE_CHARS};
 use crate::http::pool::MAX_DRAIN_S;
@@ -173,6 +173,11 @@ pub(super) fn name() -> Object {
 }
 
 // Of answers.
+
+pub(in crate::http) fn overlap() -> Object {
+    let says = "What happens when it is due and its last task has not ended.";
+    one_of(&Overlap::ALL.map(Overlap::name)).description(Some(says)).build()
+}
 
 pub(in crate::http) fn agent_kind() -> Object {
     kind().build()

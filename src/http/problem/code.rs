@@ -19,6 +19,7 @@ pub(in crate::http) enum Code {
     TaskNotFound,
     AgentNotFound,
     GateNotFound,
+    ScheduleNotFound,
     QueueFull,
     GateBacklogFull,
     PoolFull,
@@ -47,7 +48,7 @@ pub(in crate::http) enum Code {
 
 impl Code {
     /// Every code.
-    pub(in crate::http) const ALL: [Self; 38] = [
+    pub(in crate::http) const ALL: [Self; 39] = [
         Self::ValidationFailed,
         Self::MissingBody,
         Self::InvalidJson,
@@ -62,6 +63,7 @@ impl Code {
         Self::TaskNotFound,
         Self::AgentNotFound,
         Self::GateNotFound,
+        Self::ScheduleNotFound,
         Self::QueueFull,
         Self::GateBacklogFull,
         Self::PoolFull,
@@ -125,6 +127,9 @@ impl Code {
             Self::TaskNotFound => ("task_not_found", S::NOT_FOUND, "There is no such task"),
             Self::AgentNotFound => ("agent_not_found", S::NOT_FOUND, "There is no such agent"),
             Self::GateNotFound => ("gate_not_found", S::NOT_FOUND, "There is no such gate"),
+            Self::ScheduleNotFound => {
+                ("schedule_not_found", S::NOT_FOUND, "There is no such schedule")
+            }
             Self::GateBacklogFull => {
                 ("gate_backlog_full", S::TOO_MANY_REQUESTS, "The backlog of the gate is full")
             }
@@ -189,6 +194,7 @@ impl Code {
             | Self::TaskNotFound
             | Self::AgentNotFound
             | Self::GateNotFound
+            | Self::ScheduleNotFound
             | Self::PoolClosing
             | Self::AlreadyFinished
             | Self::StaleAttempt

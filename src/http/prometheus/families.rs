@@ -36,6 +36,7 @@ impl Collector for Moment {
         self.tasks(&mut page)?;
         self.agents(&mut page)?;
         self.gates(&mut page)?;
+        self.schedules(&mut page)?;
         self.store(&mut page)?;
         self.requests(&mut page)
     }
@@ -150,6 +151,23 @@ impl Moment {
         let closures = gates.iter().map(|gate| gate.closures);
         let closures: Vec<_> = labels().zip(closures).collect();
         page.counters("gate_closures", "Times that a gate was closed", &closures)
+    }
+
+    fn schedules(&self, page: &mut Page<'_>) -> fmt::Result {
+        let jobs = &self.metrics.schedules;
+        let runs = jobs.iter().map(|job| ([("schedule", &*job.schedule)], job.runs));
+        let runs: Vec<_> = runs.collect();
+        let runs: Vec<_> = runs.iter().map(|(labels, runs)| (labels.as_slice(), *runs)).collect();
+        page.counters("schedule_runs", "Runs of recurring jobs, in all", &runs)?;
+        let skips = jobs.iter().flat_map(|job| {
+            let labels = |reason| [("schedule", &*job.schedule), ("reason", reason)];
+            job.skipped.iter().map(move |(reason, &skips)| (labels(&**reason), skips))
+        });
+        let skips: Vec<_> = skips.collect();
+        let skips: Vec<_> =
+            skips.iter().map(|(labels, skips)| (labels.as_slice(), *skips)).collect();
+        let help = "Recurring jobs that were due and did not run, in all, by reason";
+        page.counters("schedule_skipped", help, &skips)
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
