@@ -34,6 +34,12 @@ path = ":memory:"
 [[gate]]
 name = "discovery"
 task_types = ["discovery", "migration"]
+
+# Not due while a test runs.
+[[schedule]]
+name = "job"
+every = "3650d"
+task_type = "ingest"
 """
 
 

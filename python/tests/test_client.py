@@ -98,6 +98,23 @@ def test_what_would_do_harm_twice_is_not_repeated_after_a_lost_answer(server, ca
     assert len(server.seen) == 1
 
 
+def test_a_job_is_run_once_and_paused_and_resumed_however_often(server, call):
+    server.acts = [LOST]
+    with pytest.raises(Unreachable):
+        call(server.url, "run_schedule", "nightly ingest")
+    server.acts = [LOST]
+    call(server.url, "pause_schedule", "a/b")
+    server.acts = [LOST]
+    call(server.url, "resume_schedule", "a")
+    call(server.url, "schedules")
+    assert [(seen.method, seen.path, seen.body) for seen in server.seen] == [
+        ("POST", "/schedules/nightly%20ingest/run", None),
+        *2 * [("POST", "/schedules/a%2Fb/pause", None)],
+        *2 * [("POST", "/schedules/a/resume", None)],
+        ("GET", "/schedules", None),
+    ]
+
+
 def test_what_the_daemon_certainly_did_not_do_is_repeated(server, call):
     server.acts = [problem(503, "overloaded", "0"), problem(503, "draining", "0")]
     call(server.url, "spawn", "external")

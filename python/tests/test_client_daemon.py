@@ -23,6 +23,7 @@ from daedalus import (
     GateNotFound,
     PoolFull,
     QueueFull,
+    ScheduleNotFound,
     StaleIncarnation,
     TaskNotFound,
     Timeout,
@@ -123,6 +124,22 @@ def test_gates_are_seen_and_ordered(daemon_with, kind):
     assert client.auto_gate("discovery")["mode"] == "auto"
     with pytest.raises(GateNotFound):
         client.close_gate("nothing")
+
+
+def test_recurring_jobs_are_listed_run_paused_and_resumed(daemon_with, kind):
+    job = '[[schedule]]\nname = "job"\nevery = "1h"\ntask_type = "ingest"\npayload = { source = "a" }\n'
+    client = kind(daemon_with(job).url)
+    (shown,) = client.schedules()
+    assert (shown["every_s"], shown["cron"], shown["payload"], shown["runs"]) == (3600.0, None, {"source": "a"}, 0)
+    task = client.run_schedule("job")
+    assert client.task(task["task_id"])["payload"] == {"source": "a"}
+    assert client.pause_schedule("job")["next_run_at"] is None
+    resumed = client.resume_schedule("job")
+    assert (resumed["paused"], resumed["runs"], resumed["last_task_id"]) == (False, 1, task["task_id"])
+    assert client.metrics()["schedules"] == [{"schedule": "job", "runs": 1, "skipped": {}}]
+    for call in (client.run_schedule, client.pause_schedule, client.resume_schedule):
+        with pytest.raises(ScheduleNotFound):
+            call("nothing")
 
 
 def test_refusals_are_errors_to_branch_on(daemon_with, kind):

@@ -222,6 +222,41 @@ class RetriedAll(TypedDict):
     remaining: int
 
 
+class Skip(TypedDict):
+    """A run of a recurring job that was not made."""
+
+    at: float
+    reason: str
+
+
+class Schedule(TypedDict):
+    """A recurring job: how it is configured, and what came of it."""
+
+    name: str
+    task_type: TaskType
+    payload: dict[str, Any]
+    priority: int
+    every_s: float | None
+    cron: str | None
+    jitter_s: float
+    overlap: Literal["skip", "queue"]
+    paused: bool
+    next_run_at: float | None
+    last_run_at: float | None
+    last_task_id: str | None
+    runs: int
+    skipped: int
+    last_skip: Skip | None
+
+
+class ScheduleCounts(TypedDict):
+    """What a recurring job did."""
+
+    schedule: str
+    runs: int
+    skipped: dict[str, int]
+
+
 class Assignment(_WithParent):
     """What an external agent is to do."""
 
@@ -316,4 +351,5 @@ class Metrics(TypedDict):
     input_tokens: int
     output_tokens: int
     gates: list[GateNumbers]
+    schedules: list[ScheduleCounts]
     store: dict[str, int]

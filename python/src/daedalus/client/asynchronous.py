@@ -207,6 +207,24 @@ class AsyncClient:
         """Let what is known of the dependency decide again."""
         return await self._do(calls.order_gate(name, "auto"))
 
+    # Recurring jobs.
+
+    async def schedules(self) -> list[answers.Schedule]:
+        """The recurring jobs, in the order of the configuration."""
+        return await self._do(calls.schedules())
+
+    async def run_schedule(self, name: str) -> answers.Submitted:
+        """Run a recurring job now, also while it is paused; when it is due next stays as it is."""
+        return await self._do(calls.run_schedule(name))
+
+    async def pause_schedule(self, name: str) -> answers.Schedule:
+        """Let nothing of a recurring job be due until it is resumed."""
+        return await self._do(calls.pause_schedule(name))
+
+    async def resume_schedule(self, name: str) -> answers.Schedule:
+        """Let a recurring job go on from now; nothing is made up."""
+        return await self._do(calls.resume_schedule(name))
+
     # The daemon.
 
     async def metrics(self) -> answers.Metrics:

@@ -220,6 +220,24 @@ class Client:
         """Let what is known of the dependency decide again."""
         return self._do(calls.order_gate(name, "auto"))
 
+    # Recurring jobs.
+
+    def schedules(self) -> list[answers.Schedule]:
+        """The recurring jobs, in the order of the configuration."""
+        return self._do(calls.schedules())
+
+    def run_schedule(self, name: str) -> answers.Submitted:
+        """Run a recurring job now, also while it is paused; when it is due next stays as it is."""
+        return self._do(calls.run_schedule(name))
+
+    def pause_schedule(self, name: str) -> answers.Schedule:
+        """Let nothing of a recurring job be due until it is resumed."""
+        return self._do(calls.pause_schedule(name))
+
+    def resume_schedule(self, name: str) -> answers.Schedule:
+        """Let a recurring job go on from now; nothing is made up."""
+        return self._do(calls.resume_schedule(name))
+
     # The daemon.
 
     def metrics(self) -> answers.Metrics:

@@ -166,6 +166,23 @@ def retry_all(status: str | None, task_type: str | None) -> Call[answers.Retried
     return Call("POST", "/tasks/retry", Repeat.UNSENT, _query(status=status, task_type=task_type))
 
 
+def schedules() -> Call[list[answers.Schedule]]:
+    return Call("GET", "/schedules", Repeat.ALWAYS)
+
+
+def run_schedule(name: str) -> Call[answers.Submitted]:
+    # Sent again it would run twice.
+    return Call("POST", f"/schedules/{_id(name)}/run", Repeat.UNSENT)
+
+
+def pause_schedule(name: str) -> Call[answers.Schedule]:
+    return Call("POST", f"/schedules/{_id(name)}/pause", Repeat.ALWAYS)
+
+
+def resume_schedule(name: str) -> Call[answers.Schedule]:
+    return Call("POST", f"/schedules/{_id(name)}/resume", Repeat.ALWAYS)
+
+
 def assignment(agent_id: str, wait_s: float, incarnation: int | None) -> Call[answers.Assignment | None]:
     # Sent again it is answered with the same attempt.
     path = f"/agents/{_id(agent_id)}/assignment"

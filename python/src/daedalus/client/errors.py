@@ -62,6 +62,10 @@ class GateNotFound(ApiError):
     """There is no gate of this name."""
 
 
+class ScheduleNotFound(ApiError):
+    """There is no recurring job of this name."""
+
+
 class ValidationFailed(ApiError):
     """A value is not allowed; `detail` says which, what is allowed and what was found."""
 
@@ -102,6 +106,7 @@ _BY_CODE: dict[str, type[ApiError]] = {
     "task_not_found": TaskNotFound,
     "agent_not_found": AgentNotFound,
     "gate_not_found": GateNotFound,
+    "schedule_not_found": ScheduleNotFound,
     "validation_failed": ValidationFailed,
     "already_finished": AlreadyFinished,
     "stale_incarnation": StaleIncarnation,
