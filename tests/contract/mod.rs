@@ -25,6 +25,7 @@ mod pool;
 mod prometheus;
 mod reports;
 mod retry;
+mod schedules;
 mod shutdown;
 mod store;
 mod tasks;

@@ -111,10 +111,15 @@ impl Daemon {
         daemon
     }
 
-    /// Ends it as a lost plug would, and lets another begin with what it left.
-    pub fn start_again(&mut self) {
+    /// Ends it as a lost plug would.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The same, if it lives, and lets another begin with what it left.
+    pub fn start_again(&mut self) {
+        self.kill();
         (self.child, self.log) = launch(&self.place, &[]);
         self.addr = self.listening();
     }
