@@ -143,9 +143,15 @@ fn metrics() -> Value {
         "tasks_waiting": { "type": "integer" },
         "closures": { "type": "integer" },
     });
+    let job = json!({
+        "schedule": { "type": "string" },
+        "runs": { "type": "integer" },
+        "skipped": { "type": "object", "description": "How often it was due and did not run, by reason." },
+    });
     for (name, schema) in [
         ("agents", json!(object(Value::Object(agents)))),
         ("store", json!(object(Value::Object(store)))),
+        ("schedules", json!({ "type": "array", "items": object(job) })),
         ("oldest_wait", json!({ "type": "array", "items": object(wait) })),
         ("gates", json!({ "type": "array", "items": object(gate) })),
         ("avg_task_duration", json!({ "type": ["number", "null"], "description": "Seconds." })),

@@ -155,18 +155,13 @@ impl Moment {
 
     fn schedules(&self, page: &mut Page<'_>) -> fmt::Result {
         let jobs = &self.metrics.schedules;
-        let runs = jobs.iter().map(|job| ([("schedule", &*job.schedule)], job.runs));
-        let runs: Vec<_> = runs.collect();
-        let runs: Vec<_> = runs.iter().map(|(labels, runs)| (labels.as_slice(), *runs)).collect();
+        let labels: Vec<_> = jobs.iter().map(|job| [("schedule", &*job.schedule)]).collect();
+        let labels = || labels.iter().map(<[_; 1]>::as_slice);
+        let runs: Vec<_> = labels().zip(jobs.iter().map(|job| job.runs)).collect();
         page.counters("schedule_runs", "Runs of recurring jobs, in all", &runs)?;
-        let skips = jobs.iter().flat_map(|job| {
-            let labels = |reason| [("schedule", &*job.schedule), ("reason", reason)];
-            job.skipped.iter().map(move |(reason, &skips)| (labels(&**reason), skips))
-        });
-        let skips: Vec<_> = skips.collect();
-        let skips: Vec<_> =
-            skips.iter().map(|(labels, skips)| (labels.as_slice(), *skips)).collect();
-        let help = "Recurring jobs that were due and did not run, in all, by reason";
+        let skips = jobs.iter().map(|job| job.skipped.values().sum());
+        let skips: Vec<_> = labels().zip(skips).collect();
+        let help = "Times that recurring jobs were due and did not run, in all";
         page.counters("schedule_skipped", help, &skips)
     }
 
