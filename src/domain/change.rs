@@ -16,7 +16,8 @@ pub enum Change {
     Task {
         /// The task, whole.
         task: Box<Task>,
-        /// Whether the store cannot have it: it was just accepted. Else its payload, key and what
+        /// Whether the store cannot have it: it was just accepted, and has its key from now on,
+        /// whoever had it before. Else its payload, key and what
         /// else never changes are as they were; but one that had ended and came back may have been
         /// forgotten meanwhile.
         new: bool,

@@ -94,7 +94,7 @@ impl Store for MemoryStore {
 impl Tables {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Task { task, .. } => self.put(task),
+            Change::Task { task, new } => self.put(task, new),
             Change::Learned(lesson) => {
                 self.lessons.insert((lesson.agent, lesson.kind, lesson.slot), lesson);
             }
@@ -112,21 +112,20 @@ impl Tables {
         }
     }
 
-    fn put(&mut self, task: Box<Task>) {
+    fn put(&mut self, mut task: Box<Task>, new: bool) {
         let seq = task.seq;
         let has_ended = task.status().is_terminal();
         let had_ended = match self.tasks.get_mut(&seq) {
             Some(known) => {
                 let had_ended = known.status().is_terminal();
+                task.spec.key = known.spec.key.take();
                 *known = task;
                 had_ended
             }
             None => {
                 self.last_seq = self.last_seq.max(Some(seq));
                 self.by_id.insert(task.id, seq);
-                if let Some(key) = &task.spec.key {
-                    self.by_key.insert(Arc::clone(&key.name), seq);
-                }
+                self.give_key(&mut task, new);
                 self.tasks.insert(seq, task);
                 false
             }
@@ -138,6 +137,21 @@ impl Tables {
             }
         } else if had_ended && !has_ended {
             self.ended.retain(|&other| other != seq);
+        }
+    }
+
+    /// A new task takes its key from the one that had it. One that came back after it was forgotten,
+    /// and whose key was used again meanwhile, comes back without it.
+    fn give_key(&mut self, task: &mut Task, new: bool) {
+        let Some(key) = &task.spec.key else { return };
+        match self.by_key.get(&key.name).copied() {
+            Some(_) if !new => task.spec.key = None,
+            owner => {
+                if let Some(before) = owner.and_then(|seq| self.tasks.get_mut(&seq)) {
+                    before.spec.key = None;
+                }
+                self.by_key.insert(Arc::clone(&key.name), task.seq);
+            }
         }
     }
 
@@ -216,6 +230,12 @@ impl History for MemoryHistory {
         let tables = lock(&self.shared);
         let task = tables.by_key.get(name).and_then(|seq| tables.tasks.get(seq));
         Ok(task.map(|task| Task::clone(task)))
+    }
+
+    fn status_of_key(&mut self, name: &str) -> Result<Option<TaskStatus>, StoreError> {
+        let tables = lock(&self.shared);
+        let task = tables.by_key.get(name).and_then(|seq| tables.tasks.get(seq));
+        Ok(task.map(|task| task.status()))
     }
 
     fn page(&mut self, query: &ListQuery) -> Result<TaskPage, StoreError> {

@@ -89,11 +89,18 @@ pub trait History: Debug + Send {
     /// See [`StoreError`].
     fn task(&mut self, id: TaskId) -> Result<Option<Task>, StoreError>;
 
-    /// Reads the task that was submitted under this idempotency key.
+    /// Reads the task that was submitted under this idempotency key: the newest one, which took it
+    /// from those before.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn task_of_key(&mut self, name: &str) -> Result<Option<Task>, StoreError>;
+
+    /// Reads only the status of that task.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn status_of_key(&mut self, name: &str) -> Result<Option<TaskStatus>, StoreError>;
 
     /// Reads a page of tasks, the newest submission first. The tasks have no `waiting`. Looks at
     /// a bounded number of tasks: a page may hold fewer than it might and not be the last.

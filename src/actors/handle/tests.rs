@@ -35,6 +35,10 @@ impl History for Blind {
         Self::error()
     }
 
+    fn status_of_key(&mut self, _: &str) -> Result<Option<TaskStatus>, StoreError> {
+        Self::error()
+    }
+
     fn page(&mut self, _: &ListQuery) -> Result<TaskPage, StoreError> {
         Self::error()
     }

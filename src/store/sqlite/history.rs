@@ -27,6 +27,7 @@ const COUNT: &str = "SELECT count(*) FROM tasks INDEXED BY tasks_unsuccessful \
 pub(super) const OF_ID: &str = "id = ?1";
 const OF_KEY: &str = "key = ?1 AND key IS NOT NULL";
 const OF_SEQ: &str = "seq = ?1";
+const STATUS_OF_KEY: &str = "SELECT seq, status FROM tasks WHERE key = ?1 AND key IS NOT NULL";
 
 /// Reads whole tasks, for [`rows::task`].
 pub(super) fn whole(condition: &str) -> String {
@@ -36,7 +37,7 @@ pub(super) fn whole(condition: &str) -> String {
 /// The queries that must not look at every task.
 #[cfg(test)]
 pub(super) fn queries() -> Vec<String> {
-    let lists = [ALL, LIVE, UNSUCCESSFUL, OLDEST, COUNT].map(str::to_owned);
+    let lists = [ALL, LIVE, UNSUCCESSFUL, OLDEST, COUNT, STATUS_OF_KEY].map(str::to_owned);
     [OF_ID, OF_KEY, OF_SEQ].map(whole).into_iter().chain(lists).collect()
 }
 
@@ -118,6 +119,15 @@ impl History for SqliteHistory {
 
     fn task_of_key(&mut self, name: &str) -> Result<Option<Task>, StoreError> {
         self.find(OF_KEY, &name)
+    }
+
+    fn status_of_key(&mut self, name: &str) -> Result<Option<TaskStatus>, StoreError> {
+        let mut statement = self.connection.prepare_cached(STATUS_OF_KEY).map_err(self.failed())?;
+        let mut found = statement.query([name]).map_err(self.failed())?;
+        let Some(row) = found.next().map_err(self.failed())? else { return Ok(None) };
+        let code = row.get(1).map_err(self.failed())?;
+        let status = rows::status(code);
+        status.map(Some).map_err(|cause| unreadable(&self.path, "task", row, cause))
     }
 
     fn page(&mut self, query: &ListQuery) -> Result<TaskPage, StoreError> {

@@ -26,6 +26,9 @@ const INSERT: &str = "INSERT INTO tasks(seq, id, kind, status, priority, created
 /// Whether another task has this key: one that came back after it was forgotten, and whose key was
 /// used again meanwhile, comes back without it.
 const KEY_TAKEN: &str = "SELECT 1 FROM tasks WHERE key = ?1 AND seq <> ?2";
+/// A new task takes its key from the one that had it.
+const TAKE_KEY: &str =
+    "UPDATE tasks SET key = NULL, fingerprint = NULL WHERE key = ?1 AND seq <> ?2";
 const INSERT_PAYLOAD: &str = "INSERT OR REPLACE INTO payloads(seq, payload) VALUES (?1, ?2)";
 const UPDATE: &str =
     "UPDATE tasks SET status = ?2, ended_us = ?3, body = ?4, result = ?5 WHERE seq = ?1";
@@ -130,7 +133,7 @@ impl<'a> TaskWriter<'a> {
         write_body(task, self.body).map_err(unwritable)?;
         // A task that was forgotten meanwhile comes back whole.
         if new || self.update(task)? == 0 {
-            self.insert(task)?;
+            self.insert(task, new)?;
         }
         Ok(())
     }
@@ -145,15 +148,17 @@ impl<'a> TaskWriter<'a> {
         ])
     }
 
-    fn insert(&mut self, task: &Task) -> rusqlite::Result<()> {
+    fn insert(&mut self, task: &Task, new: bool) -> rusqlite::Result<()> {
         let (seq, spec) = (integer(task.seq.get()), &task.spec);
         let payload = spec.payload.as_str();
         let aside = payload.len() > PAYLOAD_IN_ROW_BYTES;
         let mut key = spec.key.as_ref();
-        if let Some(name) = key.map(|key| &*key.name)
-            && self.connection.prepare_cached(KEY_TAKEN)?.exists(params![name, seq])?
-        {
-            key = None;
+        if let Some(name) = key.map(|key| &*key.name) {
+            if new {
+                self.connection.prepare_cached(TAKE_KEY)?.execute(params![name, seq])?;
+            } else if self.connection.prepare_cached(KEY_TAKEN)?.exists(params![name, seq])? {
+                key = None;
+            }
         }
         let written = self.insert.execute(params![
             seq,

@@ -5,6 +5,7 @@ mod damage;
 mod every_field;
 mod expiry;
 mod history;
+mod keys;
 mod place;
 mod sample;
 mod semantics;

@@ -222,23 +222,6 @@ fn in_memory_the_tasks_that_ended_first_go_first() {
 }
 
 #[test]
-fn a_key_that_was_used_again_meanwhile_stays_with_its_new_task() {
-    let place = Place::new();
-    let mut store = place.open();
-    let with_key = |seq| {
-        let mut task = pending(seq);
-        task.spec.key = Some(key("mine"));
-        task
-    };
-    // The first one was forgotten, and comes back when an operator tries it again.
-    store.commit(vec![new(with_key(2))]).unwrap();
-    store.commit(vec![new(with_key(1))]).unwrap();
-    let mut history = store.history().unwrap();
-    assert_eq!(history.task_of_key("mine").unwrap().unwrap().id, task_id(2));
-    assert_eq!(history.task(task_id(1)).unwrap().unwrap().spec.key, None);
-}
-
-#[test]
 fn a_number_that_another_task_has_is_an_error_and_replaces_nothing() {
     let place = Place::new();
     let mut store = place.open();
