@@ -5,7 +5,9 @@ use std::time::Duration;
 use slog::{Logger, info, warn};
 
 use super::clock::Clock;
-use crate::domain::{AgentId, AgentStatus, Event, OVERLAP, TaskId, TaskStatus, TraceId};
+use crate::domain::{
+    AgentId, AgentStatus, Event, FollowUps, OVERLAP, TaskId, TaskStatus, TraceId,
+};
 
 /// A start later than the target is warned of at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -139,6 +141,18 @@ impl EventLog {
                             "agent_id" => agent, "attempt" => attempt.get(),
                             "duration_ms" => duration_ms, "cause" => cause);
                     }
+                }
+            }
+            Event::FollowUpsCreated { task_id, trace, rule, numbers } => {
+                let FollowUps { created, skipped, invalid } = numbers;
+                if *invalid > 0 {
+                    warn!(log, "follow_ups_created";
+                        "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "rule" => &**rule,
+                        "created" => created, "skipped" => skipped, "invalid" => invalid);
+                } else {
+                    info!(log, "follow_ups_created";
+                        "ts" => ts, "trace_id" => %trace, "task_id" => %task_id, "rule" => &**rule,
+                        "created" => created, "skipped" => skipped, "invalid" => invalid);
                 }
             }
             Event::GateChanged { gate, open, waiting, cause } => {

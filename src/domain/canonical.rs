@@ -18,7 +18,12 @@ use super::json::Json;
 /// the same. An object is there as the hash of its members: that keeps sorting them cheap, however
 /// deep objects are nested.
 pub(super) fn bytes(json: &Json) -> Vec<u8> {
-    Writer::write(json.as_str())
+    bytes_of_text(json.as_str())
+}
+
+/// The form of a text that is JSON.
+pub(super) fn bytes_of_text(text: &str) -> Vec<u8> {
+    Writer::write(text)
 }
 
 /// How the form says a length.

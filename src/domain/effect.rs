@@ -6,6 +6,7 @@ use super::agent::StatusReason;
 use super::attempt::{Failure, Outcome};
 use super::decision::Rule;
 use super::exit::Exit;
+use super::follow_up::FollowUps;
 use super::ids::{AgentId, Attempt, Incarnation, TaskId, TraceId};
 use super::json::Json;
 use super::task::TaskStatus;
@@ -303,6 +304,17 @@ pub enum Event {
         duration_ms: Option<f64>,
         /// Why it did not complete.
         cause: Option<String>,
+    },
+    /// A rule looked at the result of a task that completed.
+    FollowUpsCreated {
+        /// Whose result.
+        task_id: TaskId,
+        /// Its trace.
+        trace: TraceId,
+        /// Which rule.
+        rule: Arc<str>,
+        /// What became of the items.
+        numbers: FollowUps,
     },
     /// A dependency went away or came back.
     GateChanged {

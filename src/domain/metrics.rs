@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::attempt::Outcome;
+use super::follow_up::FollowUps;
 use super::gate::GateState;
 use super::histogram::Histogram;
 use super::view::{GateView, ScheduleCounts};
@@ -39,6 +40,8 @@ pub(super) struct Counters {
     pub input_tokens: u64,
     /// Tokens that models answered.
     pub output_tokens: u64,
+    /// What became of the items of results.
+    pub follow_ups: FollowUps,
     /// How long things took.
     pub histograms: Histograms,
 }
@@ -77,6 +80,12 @@ pub struct Metrics {
     pub tasks_requeued: u64,
     /// Assignments since the start.
     pub assignments: u64,
+    /// Tasks that rules made of results since the start.
+    pub follow_ups_created: u64,
+    /// Items of results whose task was there already.
+    pub follow_ups_skipped: u64,
+    /// Items of results that nothing could be made of.
+    pub follow_ups_invalid: u64,
     /// Agents that have a run, those included whose task was cancelled and which have not stopped.
     pub active_coordinations: u64,
     /// Tasks in progress that have an unfinished child which is not detached.

@@ -51,7 +51,7 @@ pub use cut::cut;
 pub use decision::{Candidate, Decision, Preference, Rule};
 pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};
 pub use exit::Exit;
-pub use follow_up::{FollowUpRule, FollowUps, MAX_FOLLOW_UPS};
+pub use follow_up::{FollowUpPlan, FollowUpRule, FollowUps, MAX_FOLLOW_UPS, PlannedTask};
 pub use gate::{GateMode, GateSpec, GateState};
 pub use gates::Gates;
 pub use histogram::{BOUNDS_US, Histogram};

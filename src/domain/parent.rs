@@ -20,6 +20,14 @@ pub struct Parent {
     pub depth: u8,
     /// Whether it goes on however that attempt ends, and makes nobody wait.
     pub detach: bool,
+    /// Whether a rule made it of what that attempt found: what it finds itself makes nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub follow_up: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What the submit of a child says beyond its spec.

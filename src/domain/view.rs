@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::agent::{AgentKind, AgentStats, AgentStatus, ProcessFacts, StatusReason};
 use super::attempt::AttemptRecord;
+use super::follow_up::FollowUps;
 use super::gate::{GateMode, GateState};
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 use super::json::Json;
@@ -71,6 +72,8 @@ pub struct TaskView {
     pub payload: Json,
     /// What the agent found.
     pub result: Option<Json>,
+    /// What became of the items of its result; `None`: no rule looked at them.
+    pub follow_ups: Option<FollowUps>,
     /// Its attempts, the oldest first.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -223,6 +226,7 @@ impl Task {
             summary: self.summary(waiting),
             payload: self.spec.payload.clone(),
             result: self.result.clone(),
+            follow_ups: self.follow_ups,
             attempts: self.attempts.clone(),
         }
     }

@@ -76,7 +76,8 @@ impl Scheduler {
         if !of.detach {
             self.may_wait(task.seq, agent)?;
         }
-        let parent = Parent { task_id: task.id, attempt: newest, depth, detach: of.detach };
+        let (task_id, detach) = (task.id, of.detach);
+        let parent = Parent { task_id, attempt: newest, depth, detach, follow_up: false };
         Ok((task.seq, parent))
     }
 

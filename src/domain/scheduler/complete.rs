@@ -3,6 +3,7 @@
 use super::report::end_of;
 use super::{Jitter, Scheduler};
 use crate::domain::effect::Effect;
+use crate::domain::follow_up::FollowUpPlan;
 use crate::domain::ids::{AgentId, Attempt, TaskId};
 use crate::domain::refusal::Refusal;
 use crate::domain::report::Report;
@@ -26,13 +27,32 @@ impl Scheduler {
         jitter: Jitter,
         effects: &mut Vec<Effect>,
     ) -> Result<TaskStatus, Refusal> {
+        self.complete_with(id, attempt, report, Vec::new(), now, jitter, effects)
+    }
+
+    /// The same with a result that rules have looked at: if it completes the task, these tasks come
+    /// of it in the same turn.
+    ///
+    /// # Errors
+    /// Those of [`complete`](Self::complete).
+    #[expect(clippy::too_many_arguments, reason = "an answer with its time and its dice")]
+    pub fn complete_with(
+        &mut self,
+        id: TaskId,
+        attempt: Option<Attempt>,
+        report: Report,
+        follow_ups: Vec<FollowUpPlan>,
+        now: Now,
+        jitter: Jitter,
+        effects: &mut Vec<Effect>,
+    ) -> Result<TaskStatus, Refusal> {
         let task = self.task_by_id(id)?;
         let seq = task.seq;
         match self.completable(task, attempt) {
             Ok(agent) => {
                 let run = self.agents.get(&agent).and_then(|agent| agent.run.as_ref());
                 let ending = run.and_then(|run| run.ending.as_ref());
-                if let Some(end) = end_of(ending, report) {
+                if let Some(end) = end_of(ending, report, follow_ups) {
                     self.close_attempt(seq, agent, end, now, jitter, effects);
                 }
                 let ended = self.tasks.get(&seq).map_or(TaskStatus::Completed, Task::status);

@@ -6,6 +6,7 @@ use crate::domain::attempt::{AttemptEnded, AttemptRecord, Failure, Outcome};
 use crate::domain::change::Lesson;
 use crate::domain::cut::cut;
 use crate::domain::effect::{Effect, Event};
+use crate::domain::follow_up::FollowUpPlan;
 use crate::domain::ids::AgentId;
 use crate::domain::json::Json;
 use crate::domain::priority::Seq;
@@ -20,7 +21,7 @@ const INTERRUPTIONS_FREE: u32 = 2;
 /// How an attempt ended, with what the table of rule 7 needs to know.
 #[derive(Debug)]
 pub(super) enum AttemptEnd {
-    Completed { result: Option<Json>, usage: Option<Usage> },
+    Completed { result: Option<Json>, usage: Option<Usage>, follow_ups: Vec<FollowUpPlan> },
     Failed { error: TaskError, usage: Option<Usage> },
     AgentFailed(Failure),
     TimedOut(Option<Usage>),
@@ -106,11 +107,12 @@ impl Scheduler {
         }
         let exhausted = counts && task.failures >= self.limits.max_attempts;
         match end {
-            AttemptEnd::Completed { result, .. } => {
+            AttemptEnd::Completed { result, follow_ups, .. } => {
                 task.result = result;
                 self.gates.completed(task.spec.kind);
                 self.learn(seq, agent_id, now);
                 self.end_task(seq, TaskStatus::Completed, now, effects);
+                self.follow_up(seq, follow_ups, now, effects);
             }
             AttemptEnd::Cancelled => self.end_task(seq, TaskStatus::Cancelled, now, effects),
             AttemptEnd::Failed { error, .. } if !error.retryable => {

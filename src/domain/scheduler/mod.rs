@@ -13,6 +13,7 @@ mod drain;
 mod end;
 mod external;
 mod fail;
+mod follow_up;
 mod gates;
 #[cfg(test)]
 mod inspect;

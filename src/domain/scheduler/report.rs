@@ -6,6 +6,7 @@ use super::{Jitter, Scheduler};
 use crate::domain::agent::{Agent, Ending, Run};
 use crate::domain::attempt::{Failure, Outcome};
 use crate::domain::effect::{Effect, Event};
+use crate::domain::follow_up::FollowUpPlan;
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::limits::Limits;
 use crate::domain::metrics::Counters;
@@ -68,6 +69,35 @@ impl Scheduler {
         jitter: Jitter,
         effects: &mut Vec<Effect>,
     ) {
+        let follow_ups = Vec::new();
+        self.task_ended_with(
+            agent_id,
+            incarnation,
+            task_id,
+            attempt,
+            report,
+            follow_ups,
+            now,
+            jitter,
+            effects,
+        );
+    }
+
+    /// The same for a run whose result rules have looked at: if it completes the task, these tasks
+    /// come of it in the same turn.
+    #[expect(clippy::too_many_arguments, reason = "a fact with its fence, its time and its dice")]
+    pub fn task_ended_with(
+        &mut self,
+        agent_id: AgentId,
+        incarnation: Incarnation,
+        task_id: TaskId,
+        attempt: Attempt,
+        report: Report,
+        follow_ups: Vec<FollowUpPlan>,
+        now: Now,
+        jitter: Jitter,
+        effects: &mut Vec<Effect>,
+    ) {
         if !self.runs(agent_id, incarnation, task_id, attempt) {
             return;
         }
@@ -78,7 +108,7 @@ impl Scheduler {
             return; // its process is being killed because a client does not trust it
         }
         let seq = run.task;
-        let end = end_of(run.ending.as_ref(), report);
+        let end = end_of(run.ending.as_ref(), report, follow_ups);
         if let Some(end) = end {
             self.close_attempt(seq, agent_id, end, now, jitter, effects);
         }
@@ -144,10 +174,16 @@ impl Scheduler {
 
 /// How a report ends the attempt; `None` when its task was cancelled before. After a time-out or a
 /// deadlock only a result still counts, because a failure may come of the request to stop.
-pub(super) fn end_of(ending: Option<&Ending>, report: Report) -> Option<AttemptEnd> {
+pub(super) fn end_of(
+    ending: Option<&Ending>,
+    report: Report,
+    follow_ups: Vec<FollowUpPlan>,
+) -> Option<AttemptEnd> {
     Some(match (ending, report) {
         (Some(Ending::Cancelled), _) => return None,
-        (_, Report::Completed { result, usage }) => AttemptEnd::Completed { result, usage },
+        (_, Report::Completed { result, usage }) => {
+            AttemptEnd::Completed { result, usage, follow_ups }
+        }
         (Some(Ending::TimedOut), Report::Failed { usage, .. } | Report::Cancelled { usage }) => {
             AttemptEnd::TimedOut(usage)
         }

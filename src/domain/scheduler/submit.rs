@@ -7,6 +7,7 @@ use crate::domain::effect::{Effect, Event};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{AgentId, TaskId, TraceId};
 use crate::domain::parent::Parent;
+use crate::domain::priority::Place;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Task, TaskSpec, TaskState, TaskStatus};
 use crate::domain::task_type::TaskType;
@@ -76,23 +77,11 @@ impl Scheduler {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Accepted {
-        let seq = self.next_seq;
-        self.next_seq = seq.next();
-        let (kind, trace) = (spec.kind, spec.trace.clone());
-        let gated_us = self.gates.closed_us(kind, now);
-        let task = Task { parent, gated_us, ..Task::new(id, seq, spec, now) };
-        let place = task.place();
-        self.take_in(task);
-        self.join_parent(seq, now);
-        self.put_in_queue(seq);
-        self.queue.make_ready(place, kind, &[]);
-        self.counters.submitted += 1;
-        let parent = parent.map(|parent| parent.task_id);
-        let submitted = Event::TaskSubmitted { task_id: id, trace: trace.clone(), kind, parent };
-        effects.push(Effect::Event(submitted));
-
+        let trace = spec.trace.clone();
+        let place = self.let_wait(id, spec, parent, true, now, effects);
         self.dispatch(now, effects);
-        if let Some(Task { state: TaskState::InProgress { agent }, .. }) = self.tasks.get(&seq) {
+        let task = self.tasks.get(&place.seq());
+        if let Some(Task { state: TaskState::InProgress { agent }, .. }) = task {
             return Accepted {
                 task_id: id,
                 status: TaskStatus::InProgress,
@@ -108,6 +97,37 @@ impl Scheduler {
             assigned_agent_id: None,
             queue_position: self.queue.position(place),
         }
+    }
+
+    /// Takes in a new task, which waits from now on; `counted` says whether it counts against the
+    /// depth of the queue.
+    pub(super) fn let_wait(
+        &mut self,
+        id: TaskId,
+        spec: TaskSpec,
+        parent: Option<Parent>,
+        counted: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Place {
+        let seq = self.next_seq;
+        self.next_seq = seq.next();
+        let (kind, trace) = (spec.kind, spec.trace.clone());
+        let gated_us = self.gates.closed_us(kind, now);
+        let mut task = Task { parent, gated_us, ..Task::new(id, seq, spec, now) };
+        if let TaskState::Pending(wait) = &mut task.state {
+            wait.counted = counted;
+        }
+        let place = task.place();
+        self.take_in(task);
+        self.join_parent(seq, now);
+        self.put_in_queue(seq);
+        self.queue.make_ready(place, kind, &[]);
+        self.counters.submitted += 1;
+        let parent = parent.map(|parent| parent.task_id);
+        let submitted = Event::TaskSubmitted { task_id: id, trace, kind, parent };
+        effects.push(Effect::Event(submitted));
+        place
     }
 
     /// The answer to a submit whose key is known: the task that has it, as it is now; `None` when

@@ -62,6 +62,11 @@ impl Disk {
             let may_be = !status.is_terminal() || back || status == task.status();
             assert!(may_be, "{} ended and changed", name(task.id));
         }
+        if let Some(key) = task.spec.key.as_ref().filter(|_| new) {
+            for Stored { task: other, .. } in self.tasks.values_mut() {
+                other.spec.key.take_if(|own| own.name == key.name);
+            }
+        }
         self.ids.insert(task.id, task.seq);
         self.last_seq = self.last_seq.max(Some(task.seq));
         self.tasks.insert(task.seq, Stored { task, at });

@@ -13,6 +13,8 @@ mod durability;
 mod exclusion;
 mod fair_share;
 mod families;
+mod follow_up_plans;
+mod follow_ups;
 mod gate_holds;
 mod gate_waits;
 mod gates;

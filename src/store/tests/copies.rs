@@ -178,7 +178,8 @@ fn a_check_says_which_children_a_start_cancels() {
     let place = Place::new();
     let mut store = filled(&place);
     let child = |seq, parent, attempt, detach| {
-        let of = Parent { task_id: parent, attempt: Attempt::new(attempt), depth: 1, detach };
+        let attempt = Attempt::new(attempt);
+        let of = Parent { task_id: parent, attempt, depth: 1, detach, follow_up: false };
         Task { parent: Some(of), ..pending(seq) }
     };
     // Of what is cut off, of what goes on, of an attempt before, detached, and of the first.

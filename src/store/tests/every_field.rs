@@ -158,7 +158,7 @@ prop_compose! {
         attempts in vec(attempt(), 0..4),
         failed_on in vec(agent(), 0..4),
         (asked, first_started) in (time(), option::of(time())),
-        parent in option::of(any::<(u128, u32, u8, bool)>()),
+        parent in option::of(any::<(u128, u32, u8, bool, bool)>()),
         result in option::of(text()),
         error in option::of((any::<String>(), any::<String>(), any::<bool>())),
     ) -> Task {
@@ -174,11 +174,12 @@ prop_compose! {
             content: Fingerprint(content),
         });
         task.created = created;
-        task.parent = parent.map(|(id, attempt, depth, detach)| Parent {
+        task.parent = parent.map(|(id, attempt, depth, detach, follow_up)| Parent {
             task_id: TaskId::from_uuid(Uuid::from_u128(id)),
             attempt: Attempt::new(attempt),
             depth,
             detach,
+            follow_up,
         });
         task.state = state;
         let (attempt, failures, interruptions, gated_us) = numbers;
