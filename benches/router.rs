@@ -122,6 +122,7 @@ async fn pool() -> PoolHandle {
         gates: Gates::default(),
         probes: Vec::new(),
         schedules: Vec::new(),
+        follow_ups: Vec::new(),
         pool: PoolSettings {
             size: AGENTS,
             max_size: AGENTS,

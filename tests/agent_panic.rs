@@ -73,6 +73,7 @@ impl Pool {
             gates: Gates::default(),
             probes: Vec::new(),
             schedules: Vec::new(),
+            follow_ups: Vec::new(),
             pool: PoolSettings {
                 size: 4,
                 max_size: 4,

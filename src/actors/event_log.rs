@@ -5,9 +5,7 @@ use std::time::Duration;
 use slog::{Logger, info, warn};
 
 use super::clock::Clock;
-use crate::domain::{
-    AgentId, AgentStatus, Event, FollowUps, OVERLAP, TaskId, TaskStatus, TraceId,
-};
+use crate::domain::{AgentId, AgentStatus, Event, FollowUps, OVERLAP, TaskId, TaskStatus, TraceId};
 
 /// A start later than the target is warned of at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);

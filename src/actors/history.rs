@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, Addr, Handler, SyncArbiter, SyncContext};
 use slog::{Logger, error};
+use uuid::Uuid;
 
 use super::fatal::{Fatal, PanicGuard};
 use super::messages::{
-    EndedFetched, FetchEnded, FindKey, KeyFound, ReadPage, ReadTask, Unreadable, Wanted,
+    EndedFetched, FetchEnded, FindKey, FollowUpsPlanned, KeyFound, PlanFollowUps, Planning,
+    ReadPage, ReadTask, Unreadable, Wanted,
 };
-use crate::domain::{Task, TaskPage};
+use crate::domain::{FollowUpRule, Task, TaskId, TaskPage};
 use crate::store::{History, StoreError};
 
 /// How many reads go on at once.
@@ -98,5 +100,24 @@ impl Handler<FetchEnded> for HistoryReader {
             Wanted::Oldest { status, kind, at_most } => history.unsuccessful(status, kind, at_most),
         });
         router.do_send(EndedFetched { found });
+    }
+}
+
+impl Handler<PlanFollowUps> for HistoryReader {
+    type Result = ();
+
+    fn handle(&mut self, message: PlanFollowUps, _ctx: &mut Self::Context) {
+        let PlanFollowUps { number, planning, router } = message;
+        let Planning { rules, of, priority, result } = planning;
+        let fresh = || TaskId::from_uuid(Uuid::now_v7());
+        let plan = |rule: &FollowUpRule| rule.plan(result.as_ref(), priority, fresh);
+        let mut plans: Vec<_> = rules.iter().filter(|rule| rule.of == of).map(plan).collect();
+        let planned = self.read(|history| {
+            for planned in plans.iter_mut().flat_map(|plan| &mut plan.tasks) {
+                planned.known = history.status_of_key(&planned.key.name)?;
+            }
+            Ok(plans)
+        });
+        router.do_send(FollowUpsPlanned { number, planned });
     }
 }

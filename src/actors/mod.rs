@@ -25,7 +25,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter, AsyncContext};
 use slog::{Logger, o};
 
-use crate::domain::{Gates, Limits, ScheduleSpec, Scheduler, Snapshot};
+use crate::domain::{FollowUpRule, Gates, Limits, ScheduleSpec, Scheduler, Snapshot};
 use crate::store::{
     Gauges, Ledger, MemoryStore, Retention, Store, StoreError, Writer, WriterOptions,
 };
@@ -58,6 +58,8 @@ pub struct ActorSettings {
     pub probes: Vec<GateProbeSettings>,
     /// For the scheduler.
     pub schedules: Vec<ScheduleSpec>,
+    /// What becomes work when a task completes.
+    pub follow_ups: Vec<FollowUpRule>,
     /// For the supervisor.
     pub pool: PoolSettings,
     /// For the watcher.
@@ -176,6 +178,7 @@ pub fn start(
         pulse: Arc::clone(&pulse),
         spawner: spawner.clone(),
         events,
+        follow_ups: settings.follow_ups,
         crash_only: fatal.guard("router"),
     };
     let router = Router::start_in_arbiter(&routing.handle(), move |_ctx| {

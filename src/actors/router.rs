@@ -4,6 +4,7 @@
 //! answers leave through the [`Outbox`] alone, when what caused them is durable.
 
 mod facts;
+mod follow_ups;
 mod gates;
 mod keys;
 mod outbox;
@@ -31,9 +32,12 @@ use super::supervisor::PoolSupervisor;
 use super::waiters::Waiters;
 use super::watcher::Pulse;
 use super::worker_agent::WorkerAgent;
-use crate::domain::{AgentId, ContextIds, Effect, Incarnation, Jitter, Now, Scheduler};
+use crate::domain::{
+    AgentId, ContextIds, Effect, FollowUpRule, Incarnation, Jitter, Now, Scheduler,
+};
 use crate::store::{Gauges, Ledger};
 use crate::worker::spawner::SpawnerHandle;
+use follow_ups::Looks;
 use keys::Lookups;
 use outbox::{Answer, Held, Outbox};
 use retries::Retries;
@@ -64,6 +68,7 @@ pub(super) struct Router {
     gauges: Arc<Gauges>,
     history: Addr<HistoryReader>,
     keys: Lookups,
+    looks: Looks,
     retries: Retries,
     workers: HashMap<AgentId, (Incarnation, Addr<WorkerAgent>)>,
     /// `None` only until the supervisor exists, which is before the first agent.
@@ -89,13 +94,15 @@ pub(super) struct Means {
     pub(super) pulse: Arc<Pulse>,
     pub(super) spawner: SpawnerHandle,
     pub(super) events: EventLog,
+    pub(super) follow_ups: Vec<FollowUpRule>,
     pub(super) crash_only: PanicGuard,
 }
 
 impl Router {
     /// A Router of this scheduler, whose first effects are to be told.
     pub(super) fn new(scheduler: Scheduler, effects: Vec<Effect>, means: Means) -> Self {
-        let Means { ledger, gauges, history, clock, pulse, spawner, events, crash_only } = means;
+        let Means { ledger, gauges, history, clock, pulse, spawner, events, .. } = means;
+        let Means { follow_ups, crash_only, .. } = means;
         Self {
             scheduler,
             clock,
@@ -107,6 +114,7 @@ impl Router {
             gauges,
             history,
             keys: Lookups::default(),
+            looks: Looks::new(follow_ups),
             retries: Retries::default(),
             workers: HashMap::new(),
             supervisor: None,
@@ -185,6 +193,7 @@ impl Router {
     /// Hands over what the turn changed, and lets its effects leave when that is durable.
     fn release(&mut self, now: Now) {
         let changes = self.scheduler.take_changes(now);
+        self.looks.note(&changes);
         if std::mem::take(&mut self.postponed) || !changes.is_empty() {
             self.outbox.hand_over(changes);
         }

@@ -41,6 +41,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
         gates: Gates::new(config.gates.iter().map(gate_spec).collect()),
         probes: config.gates.iter().filter_map(gate_probe).collect(),
         schedules: config.schedules.clone(),
+        follow_ups: config.follow_ups.clone(),
         pool: PoolSettings {
             size: pool.size,
             max_size: pool.max_size,

@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use super::answer::{seconds, unix_seconds};
 use crate::domain::{
-    AgentId, Attempt, AttemptRecord, Decision, Failure, Incarnation, Json, Outcome, PendingReason,
-    Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType, TaskView, TraceId,
-    Usage,
+    AgentId, Attempt, AttemptRecord, Decision, Failure, FollowUps, Incarnation, Json, Outcome,
+    PendingReason, Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType,
+    TaskView, TraceId, Usage,
 };
 
 /// A task, whole.
@@ -20,6 +20,7 @@ pub(super) struct TaskShown<'a> {
     payload: &'a Json,
     #[schema(value_type = Option<Value>)]
     result: Option<&'a Json>,
+    follow_ups: Option<FollowUps>,
     attempts: Vec<AttemptShown<'a>>,
 }
 
@@ -78,6 +79,7 @@ impl<'a> From<&'a TaskView> for TaskShown<'a> {
             summary: (&task.summary).into(),
             payload: &task.payload,
             result: task.result.as_ref(),
+            follow_ups: task.follow_ups,
             attempts: task.attempts.iter().map(AttemptShown::from).collect(),
         }
     }

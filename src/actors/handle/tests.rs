@@ -68,6 +68,7 @@ fn pool() -> PoolHandle {
         gates: Gates::default(),
         probes: Vec::new(),
         schedules: Vec::new(),
+        follow_ups: Vec::new(),
         pool: PoolSettings {
             size: 1,
             max_size: 1,

@@ -1,8 +1,13 @@
 //! Reading the store: requests to the `HistoryReader`, and what it tells the Router.
 
+use std::sync::Arc;
+
 use actix::{Message, Recipient};
 
-use crate::domain::{ListQuery, Task, TaskId, TaskPage, TaskStatus, TaskType};
+use crate::domain::{
+    FollowUpPlan, FollowUpRule, Json, ListQuery, Priority, Task, TaskId, TaskPage, TaskStatus,
+    TaskType,
+};
 
 /// The store could not be read; the log says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct ReadPage(pub ListQuery);
 #[rtype(result = "()")]
 pub struct FindKey {
     /// The key.
-    pub name: std::sync::Arc<str>,
+    pub name: Arc<str>,
     /// Who wants to know.
     pub router: Recipient<KeyFound>,
 }
@@ -33,7 +38,7 @@ pub struct FindKey {
 #[rtype(result = "()")]
 pub struct KeyFound {
     /// The key.
-    pub name: std::sync::Arc<str>,
+    pub name: Arc<str>,
     /// Who has it.
     pub found: Result<Option<Task>, Unreadable>,
 }
@@ -70,4 +75,39 @@ pub struct FetchEnded {
 pub struct EndedFetched {
     /// The tasks, whole, and how many there are in all.
     pub found: Result<(Vec<Task>, u64), Unreadable>,
+}
+
+/// A result that rules look at.
+#[derive(Clone, Debug)]
+pub struct Planning {
+    /// Every rule.
+    pub rules: Arc<[FollowUpRule]>,
+    /// The type of the task.
+    pub of: TaskType,
+    /// Its priority, which is that of the tasks that come of it.
+    pub priority: Priority,
+    /// What it found.
+    pub result: Option<Json>,
+}
+
+/// From the Router: what do the rules make of this result, and who has the keys?
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PlanFollowUps {
+    /// The number of the question.
+    pub number: u64,
+    /// What is to be planned.
+    pub planning: Planning,
+    /// Who wants to know.
+    pub router: Recipient<FollowUpsPlanned>,
+}
+
+/// To the Router: what the rules that look at this type of task make of the result.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FollowUpsPlanned {
+    /// The number of the question.
+    pub number: u64,
+    /// A plan of each rule.
+    pub planned: Result<Vec<FollowUpPlan>, Unreadable>,
 }

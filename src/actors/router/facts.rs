@@ -6,7 +6,6 @@
 use actix::{Context, Handler};
 
 use super::Router;
-use super::requests::jitter_for;
 use crate::actors::messages::*;
 use crate::domain::{Effect, Event};
 
@@ -125,18 +124,6 @@ impl Handler<TaskStarted> for Router {
         let TaskStarted { id, incarnation, task_id, attempt } = message;
         self.postponed_turn(ctx, |scheduler, now, effects| {
             scheduler.task_started(id, incarnation, task_id, attempt, now, effects);
-        });
-    }
-}
-
-impl Handler<TaskEnded> for Router {
-    type Result = ();
-
-    fn handle(&mut self, message: TaskEnded, ctx: &mut Context<Self>) {
-        let TaskEnded { id, incarnation, task_id, attempt, report } = message;
-        let jitter = jitter_for(&report);
-        self.turn(ctx, |scheduler, now, effects| {
-            scheduler.task_ended(id, incarnation, task_id, attempt, report, now, jitter, effects);
         });
     }
 }

@@ -3,7 +3,7 @@
 //! Answers of reads and refusals wait, too, for the newest change that was handed over before
 //! them: nobody learns what the disk does not know.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -119,18 +119,46 @@ pub(in crate::actors) struct Answer<T> {
     outbox: Outbox,
 }
 
-impl<M> MessageResponse<Router, M> for Answer<M::Result>
-where
-    M: Message,
-    M::Result: 'static,
-{
-    fn handle(self, _ctx: &mut Context<Router>, caller: Option<OneshotSender<M::Result>>) {
+impl<T: 'static> Answer<T> {
+    /// Sends it to whoever asked, when it may leave.
+    pub(super) fn to(self, caller: Option<OneshotSender<T>>) {
         let Self { value, outbox } = self;
         if let Some(caller) = caller {
             outbox.send(move || {
                 // A caller that waits no more is no error.
                 let _unheard = caller.send(value);
             });
+        }
+    }
+}
+
+impl<M> MessageResponse<Router, M> for Answer<M::Result>
+where
+    M: Message,
+    M::Result: 'static,
+{
+    fn handle(self, _ctx: &mut Context<Router>, caller: Option<OneshotSender<M::Result>>) {
+        self.to(caller);
+    }
+}
+
+/// The answer to a message that may need a look at the store first.
+pub(in crate::actors) enum Reply<T> {
+    /// It needed none.
+    Now(Answer<T>),
+    /// Who asked is kept here until the answer is known.
+    Later(Rc<Cell<Option<OneshotSender<T>>>>),
+}
+
+impl<M> MessageResponse<Router, M> for Reply<M::Result>
+where
+    M: Message,
+    M::Result: 'static,
+{
+    fn handle(self, _ctx: &mut Context<Router>, caller: Option<OneshotSender<M::Result>>) {
+        match self {
+            Self::Now(answer) => answer.to(caller),
+            Self::Later(asked) => asked.set(caller),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use actix::{Addr, AsyncContext, Context, Handler, MessageResult};
 
-use super::{Answer, Router, fresh_ids, jitter};
+use super::{Answer, Router, fresh_ids};
 use crate::actors::messages::*;
 use crate::actors::worker_agent::WorkerAgent;
 use crate::domain::{
-    Accepted, AgentView, ChildOf, Failing, Heartbeat, Refusal, Report, TaskId, TaskSpec,
-    TaskStatus, TaskSummary, TaskView,
+    Accepted, AgentView, ChildOf, Failing, Heartbeat, Refusal, TaskId, TaskSpec, TaskStatus,
+    TaskSummary, TaskView,
 };
 
 impl Router {
@@ -79,18 +79,6 @@ impl Handler<GetSummaries> for Router {
     fn handle(&mut self, GetSummaries(ids): GetSummaries, _: &mut Context<Self>) -> Self::Result {
         let found = self.scheduler.summaries(&ids, self.clock.now());
         self.answer(found)
-    }
-}
-
-impl Handler<CompleteTask> for Router {
-    type Result = Answer<Result<TaskStatus, Refusal>>;
-
-    fn handle(&mut self, message: CompleteTask, ctx: &mut Context<Self>) -> Self::Result {
-        let CompleteTask { id, attempt, report } = message;
-        let jitter = jitter_for(&report);
-        self.answered_turn(ctx, |scheduler, now, effects| {
-            scheduler.complete(id, attempt, report, now, jitter, effects)
-        })
     }
 }
 
@@ -271,13 +259,5 @@ impl Handler<StopProcesses> for Router {
     fn handle(&mut self, StopProcesses { stopped }: StopProcesses, ctx: &mut Context<Self>) {
         self.waiters.await_stopped(stopped);
         self.turn(ctx, |scheduler, now, effects| scheduler.stop_processes(now, effects));
-    }
-}
-
-/// Random bits only for what uses them.
-pub(super) fn jitter_for(report: &Report) -> crate::domain::Jitter {
-    match report {
-        Report::Failed { .. } => jitter(),
-        Report::Completed { .. } | Report::Cancelled { .. } => crate::domain::Jitter::FULL,
     }
 }

@@ -52,6 +52,7 @@ fn router(
         pulse: Arc::clone(pulse),
         spawner: spawner.expect("the spawner starts"),
         events: EventLog::new(log, clock),
+        follow_ups: Vec::new(),
         crash_only: fatal.guard("router"),
     };
     Router::new(scheduler, effects, means)

@@ -93,6 +93,10 @@ fn task() -> Value {
         "result": { "description": "Any JSON, once it is completed." },
         "error": { "type": ["object", "null"], "description": "Of a failed task: code, message." },
         "usage": { "type": ["object", "null"] },
+        "follow_ups": {
+            "type": ["object", "null"],
+            "description": "What became of the items of its result: created, skipped, invalid.",
+        },
         "attempts": { "type": "array", "items": object(json!({
             "attempt": count("Its number."),
             "agent_id": id(),
@@ -127,6 +131,9 @@ fn metrics() -> Value {
         "tasks_rejected",
         "tasks_requeued",
         "assignments",
+        "follow_ups_created",
+        "follow_ups_skipped",
+        "follow_ups_invalid",
         "active_coordinations",
         "waiting_parents",
         "queue_length",

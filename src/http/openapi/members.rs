@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 /// The schema, the member, and what it is.
-pub(super) const SAYS: [(&str, &str, &str); 68] = [
+pub(super) const SAYS: [(&str, &str, &str); 69] = [
     ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
     ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
     ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
@@ -11,6 +11,11 @@ pub(super) const SAYS: [(&str, &str, &str); 68] = [
     ("TaskPage", "tasks", "The newest submission first."),
     ("Task", "payload", "The work itself."),
     ("Task", "result", "What the agent found."),
+    (
+        "Task",
+        "follow_ups",
+        "What became of the items of its result; `null` when no `[[follow_up]]` looked at it.",
+    ),
     ("Task", "attempts", "The oldest first."),
     ("TaskSummary", "assigned_agent_id", "The agent that has it, or had it last."),
     ("TaskSummary", "attempt_count", "The number of its newest attempt; 0 before the first."),

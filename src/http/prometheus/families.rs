@@ -84,6 +84,12 @@ impl Moment {
             metrics.tasks_requeued,
         )?;
         page.counter("assignments", "Tasks that were given to an agent", metrics.assignments)?;
+        let help = "Tasks that rules made of results";
+        page.counter("follow_ups_created", help, metrics.follow_ups_created)?;
+        let help = "Items of results whose task was there already";
+        page.counter("follow_ups_skipped", help, metrics.follow_ups_skipped)?;
+        let help = "Items of results that nothing could be made of";
+        page.counter("follow_ups_invalid", help, metrics.follow_ups_invalid)?;
         page.gauge("queue_length", "Tasks that wait", None, metrics.queue_length as f64)?;
         let waits =
             metrics.oldest_wait.iter().map(|oldest| (oldest.priority.to_string(), oldest.wait_s));

@@ -200,11 +200,20 @@ class TaskSummary(_WithParent):
     trace_id: str
 
 
+class FollowUps(TypedDict):
+    """What became of the items of a result."""
+
+    created: int
+    skipped: int
+    invalid: int
+
+
 class Task(TaskSummary):
     """A task, whole."""
 
     payload: dict[str, Any]
     result: Any
+    follow_ups: FollowUps | None
     attempts: list[Attempt]
 
 
@@ -341,6 +350,9 @@ class Metrics(TypedDict):
     tasks_rejected: int
     tasks_requeued: int
     assignments: int
+    follow_ups_created: int
+    follow_ups_skipped: int
+    follow_ups_invalid: int
     active_coordinations: int
     queue_length: int
     oldest_wait: list[dict[str, float]]
