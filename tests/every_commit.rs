@@ -4,6 +4,8 @@
 //! It runs within this process, because only a test can make a store stop: the daemon has no back
 //! door for that. One agent is a process, the others are external.
 
+#[path = "every_commit/discovery.rs"]
+mod discovery;
 #[path = "support/place.rs"]
 mod place;
 #[path = "every_commit/pool.rs"]
@@ -90,6 +92,37 @@ fn what_was_told_is_known_after_a_stop_before_any_commit() {
 #[test]
 fn what_was_told_is_known_after_a_stop_right_after_any_commit() {
     for_every_commit(Fails::After);
+}
+
+/// Discovers on a store that stops, then starts again on what is left.
+fn stop_a_discovery(stop_at: u64, fails: Fails) -> bool {
+    let place = Place::new();
+    let stopped = actix::System::new().block_on(async {
+        let store = StopAt::open(&place.store(), stop_at, fails);
+        let pool = Pool::start(Box::new(store), &place.agents());
+        let stopped = pool.until_lost(discovery::play(&pool)).await.is_none();
+        pool.end(stopped).await;
+        stopped
+    });
+    let what = format!("a stop at commit {stop_at} ({fails:?})");
+    actix::System::new().block_on(async {
+        let store = StopAt::open(&place.store(), FAR_TOO_MANY, fails);
+        let pool = Pool::start(Box::new(store), &place.agents());
+        discovery::is_whole(&pool, &what).await;
+        discovery::play(&pool).await;
+        discovery::is_done(&pool, &what).await;
+        pool.end(false).await;
+    });
+    stopped
+}
+
+#[test]
+fn a_discovery_is_completed_with_its_follow_ups_or_not_at_all() {
+    for fails in [Fails::Before, Fails::After] {
+        let stops = (1..FAR_TOO_MANY).take_while(|&stop_at| stop_a_discovery(stop_at, fails));
+        let commits = stops.count();
+        assert!(commits >= 5, "it made {commits} commits only");
+    }
 }
 
 /// Else the next daemon would give the same incarnation to another process.

@@ -89,7 +89,7 @@ fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
         gates: Gates::default(),
         probes: Vec::new(),
         schedules: Vec::new(),
-        follow_ups: Vec::new(),
+        follow_ups: vec![super::discovery::rule()],
         pool: PoolSettings {
             size: 2,
             max_size: 4,
