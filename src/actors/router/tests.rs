@@ -1,5 +1,7 @@
 //! What cannot be seen from outside: the order of what two actors do within a moment.
 
+mod follow_ups;
+
 use std::fmt;
 use std::sync::Mutex;
 
