@@ -11,6 +11,7 @@ mod bad_input;
 mod children;
 mod conflicts;
 mod external;
+mod follow_ups;
 mod gate_orders;
 mod gates;
 mod idempotency;
