@@ -14,6 +14,7 @@ mod exclusion;
 mod fair_share;
 mod families;
 mod follow_up_plans;
+mod follow_up_storm;
 mod follow_ups;
 mod gate_holds;
 mod gate_waits;
