@@ -145,10 +145,11 @@ impl Handler<AgentFailed> for Router {
 impl Handler<TreeGone> for Router {
     type Result = ();
 
-    fn handle(&mut self, TreeGone { id, incarnation, exit }: TreeGone, ctx: &mut Context<Self>) {
+    fn handle(&mut self, message: TreeGone, ctx: &mut Context<Self>) {
         if self.crash_only.is_daemon_lost() {
             return;
         }
+        let Some(TreeGone { id, incarnation, exit }) = self.looks.hold(message) else { return };
         self.turn(ctx, |scheduler, now, effects| {
             scheduler.tree_gone(id, incarnation, exit, now, effects);
         });

@@ -3,7 +3,8 @@
 //! To read a result, and to find out who has the keys of its items, takes too long for a turn, so a
 //! reader of the store does it; until its answer is here the attempt stays open. Then one turn
 //! completes the task and makes what comes of it. What ends the attempt meanwhile wins: the
-//! completion is refused or dropped as if it came only now.
+//! completion is refused or dropped as if it came only now. But the end of a process that came after
+//! its result waits for the result.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +17,9 @@ use actix::{AsyncContext, Context, Handler};
 
 use super::outbox::Reply;
 use super::{Answer, Router, jitter};
-use crate::actors::messages::{CompleteTask, FollowUpsPlanned, PlanFollowUps, Planning, TaskEnded};
+use crate::actors::messages::{
+    CompleteTask, FollowUpsPlanned, PlanFollowUps, Planning, TaskEnded, TreeGone,
+};
 use crate::domain::{
     Change, FollowUpPlan, FollowUpRule, Jitter, Refusal, Report, TaskId, TaskStatus,
 };
@@ -41,6 +44,8 @@ struct Look {
     completion: Completion,
     /// The keys of tasks that ended since the store was asked: what it says of them may be old.
     ended: HashSet<Arc<str>>,
+    /// The end of the process that said it.
+    gone: Option<TreeGone>,
 }
 
 /// What waits for a look.
@@ -61,6 +66,23 @@ impl std::fmt::Debug for Completion {
 impl Looks {
     pub(super) fn new(rules: Vec<FollowUpRule>) -> Self {
         Self { rules: rules.into(), under_way: HashMap::new(), last: 0 }
+    }
+
+    /// Keeps the end of a process while its result is looked at; else gives it back.
+    pub(super) fn hold(&mut self, gone: TreeGone) -> Option<TreeGone> {
+        let is_of = |look: &&mut Look| match &look.completion {
+            Completion::OfProcess(ended) => {
+                (ended.id, ended.incarnation) == (gone.id, gone.incarnation)
+            }
+            Completion::FromOutside(..) => false,
+        };
+        match self.under_way.values_mut().find(is_of) {
+            Some(look) => {
+                look.gone = Some(gone);
+                None
+            }
+            None => Some(gone),
+        }
     }
 
     /// These changes are handed over.
@@ -96,7 +118,7 @@ impl Router {
 
     fn look(&mut self, planning: Planning, completion: Completion, ctx: &Context<Self>) {
         self.looks.last += 1;
-        let look = Look { planning, completion, ended: HashSet::new() };
+        let look = Look { planning, completion, ended: HashSet::new(), gone: None };
         self.looks.under_way.insert(self.looks.last, look);
         self.ask_for_plans(self.looks.last, ctx);
     }
@@ -190,13 +212,18 @@ impl Handler<FollowUpsPlanned> for Router {
                 ctx.run_later(ASK_AGAIN, move |router, ctx| router.ask_for_plans(number, ctx));
             }
             Ok(plans) if self.is_old(look, &plans) => self.ask_for_plans(number, ctx),
-            Ok(plans) => match self.looks.under_way.remove(&number).map(|look| look.completion) {
-                Some(Completion::OfProcess(message)) => self.task_ended(message, plans, ctx),
-                Some(Completion::FromOutside(message, caller)) => {
-                    self.complete(message, plans, ctx).to(caller.take());
+            Ok(plans) => {
+                let Some(look) = self.looks.under_way.remove(&number) else { return };
+                match look.completion {
+                    Completion::OfProcess(message) => self.task_ended(message, plans, ctx),
+                    Completion::FromOutside(message, caller) => {
+                        self.complete(message, plans, ctx).to(caller.take());
+                    }
                 }
-                None => {}
-            },
+                if let Some(gone) = look.gone {
+                    self.handle(gone, ctx);
+                }
+            }
         }
     }
 }

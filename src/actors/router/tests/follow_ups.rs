@@ -7,13 +7,15 @@ use tokio::sync::oneshot::{self, Receiver};
 
 use super::*;
 use crate::actors::messages::{
-    CancelTask, CompleteTask, FollowUpsPlanned, KeyFound, SubmitKeyed, TaskEnded, Unreadable,
+    CancelTask, CompleteTask, FollowUpsPlanned, KeyFound, SubmitKeyed, TaskEnded, TreeGone,
+    Unreadable,
 };
 use crate::actors::router::follow_ups::Looks;
 use crate::actors::router::outbox::Reply;
 use crate::domain::{
-    Attempt, Fingerprint, FollowUpPlan, FollowUpRule, IdempotencyKey, Json, PlannedTask, Priority,
-    Refusal, Report, TaskId, TaskSpec, TaskStatus, TaskType, TraceId,
+    AgentStatus, Attempt, Exit, Fingerprint, FollowUpPlan, FollowUpRule, IdempotencyKey, Json,
+    PlannedTask, Priority, ProcessFacts, Refusal, Report, TaskId, TaskSpec, TaskStatus, TaskType,
+    TraceId,
 };
 
 type Status = Result<TaskStatus, Refusal>;
@@ -226,6 +228,37 @@ fn a_submit_that_looks_the_same_key_up_comes_first() {
         stage.planned(1, Ok(plan(made)));
         assert_eq!((stage.status(discovery), stage.status(made)), (None, None), "it is skipped");
         assert!(stage.status(owner).is_some());
+    });
+}
+
+#[test]
+fn the_end_of_a_process_waits_for_the_result_that_came_before_it() {
+    discovering(|stage| {
+        let (id, incarnation) = (AgentId::from_uuid(Uuid::new_v4()), Incarnation::FIRST);
+        let process = ProcessFacts {
+            pid: 0,
+            launcher_pid: 0,
+            launcher_start_ticks: 0,
+            workdir: String::new(),
+        };
+        stage.router.turn(stage.ctx, |s, now, effects| {
+            s.add_agent(id, AgentKind::Process, TaskTypes::ALL, fresh_ids(), now, effects);
+            s.agent_ready(id, incarnation, process, now, effects);
+        });
+        let (discovery, made) = (fresh(), fresh());
+        let mut spec = spec(TaskType::Discovery, None);
+        spec.preferred = Some(Ok(id));
+        stage.submit(discovery, spec);
+        let (attempt, report) = (Attempt::NONE.next(), success());
+        let ended = TaskEnded { id, incarnation, task_id: discovery, attempt, report };
+        stage.router.handle(ended, stage.ctx);
+        stage.router.handle(TreeGone { id, incarnation, exit: Exit::Signal(9) }, stage.ctx);
+        assert_eq!(stage.status(discovery), Some(TaskStatus::InProgress), "it did not move");
+        stage.planned(1, Ok(plan(made)));
+        assert_eq!(stage.status(discovery), None, "it is completed");
+        assert!(stage.status(made).is_some());
+        let view = stage.router.scheduler.agent_view(id).expect("it is there");
+        assert_eq!(view.status, AgentStatus::Degraded, "and then its agent was lost");
     });
 }
 
