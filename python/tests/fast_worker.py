@@ -4,6 +4,7 @@ import sys
 import time
 
 from daedalus.worker import exits
+from daedalus.worker.jobs import prompt_job
 from daedalus.worker.session import Session
 from daedalus.worker.wire import Wire, take_descriptors
 
@@ -33,7 +34,10 @@ class FastAgents:
     def forget_model(self):
         return None
 
-    def build(self, task_type, on_step):
+    def job(self, task, room):
+        return prompt_job(task)
+
+    def build(self, task_type, on_step, job):
         return FastAgent()
 
 

@@ -90,7 +90,7 @@ def test_an_init_that_cannot_be_is_fatal(start, change):
 @pytest.mark.parametrize(
     ("agent", "sentence"),
     [
-        ({"colour": "red"}, "agent has no key 'colour'; allowed are coordination_tools, imports, instructions, kind,"),
+        ({"colour": "red"}, "agent has no key 'colour'; allowed are coordination_tools, discovery, imports,"),
         ({"kind": "wise"}, "agent.kind must be one of code, tool_calling, found 'wise'"),
         ({"model": {"provider": "oracle"}}, "must be one of auto, offline, openai, factory"),
         ({"model": {"provider": "factory", "factory": "no_such_module:model"}}, "no_such_module:model"),

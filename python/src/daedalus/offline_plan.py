@@ -1,4 +1,4 @@
-"""Turns a prompt into calls of the text tools, by rules. No language model is at work here."""
+"""Turns a prompt into calls of tools, by rules. No language model is at work here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from daedalus.errors import TaskError
 ABILITIES = (
     "count words; most common words; lines that mention 'X'; key sentences or a summary; dates; "
     "total, mean, smallest or largest of the numbers before 'UNIT'; which of several files is longest, shortest "
-    "or mentions 'X' most; the first line"
+    "or mentions 'X' most; the first line; the migration of a component that a discovery found"
 )
 DEFAULT_COUNT = 3
 #: What smolagents writes between the prompt and the rest of the payload.
 _ARGUMENTS = re.compile(
     r"\nYou have been provided with these additional arguments[^\n]*\n(?P<dict>\{.*\})\.\s*$", re.DOTALL
 )
+_MIGRATION = "Plan the migration of the component "
 _QUOTED = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"|`([^`\n]+)`")
 _BARE_PATH = re.compile(r"(?<!\S)(\S+\.(?:txt|md|log|csv|rst))(?=[\s,;:?!.)]|$)", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\S\.(?:txt|md|log|csv|rst)$", re.IGNORECASE)
@@ -110,6 +111,9 @@ def read_request(task: str) -> Request:
 
 def plan(task: str) -> Plan:
     """Find the rule for a task, or raise `OfflineCannotPlan`."""
+    prompt, arguments = _split_arguments(task)
+    if prompt.startswith(_MIGRATION) and {"component_id", "file_path", "name"} <= arguments.keys():
+        return _migrate(arguments)
     request = read_request(task)
     if not request.paths:
         raise OfflineCannotPlan(f"{cannot()} The prompt names no text file.")
@@ -175,6 +179,17 @@ def _compare(request: Request) -> Plan:
     raise OfflineCannotPlan(
         f"{cannot()} Of several files only the longest, the shortest or the most mentions are compared."
     )
+
+
+def _migrate(item: dict[str, Any]) -> Plan:
+    """Look at the component as it is now, and take over what the tool proposes for what its discovery found."""
+    known = {key: item[key] for key in ("component_id", "file_path", "name")}
+    factors = [*item.get("enhancement_opportunities", []), *item.get("risk_factors", [])]
+
+    def answer(results: list[Any]) -> Any:
+        return {**known, **results[-1]}
+
+    return Plan((Call("component_changes", {**known, "factors": factors}),), answer)
 
 
 def _named(index: int, paths: tuple[str, ...], numbers: list[int]) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from smolagents import (
 
 from daedalus.worker.bridge import Bridge
 from daedalus.worker.config import AgentConfig, ConfigError, Style
+from daedalus.worker.jobs import AgentJob, PlainJob, job
 from daedalus.worker.models import build_model, load
 from daedalus.worker.pool_tools import INSTRUCTIONS, pool_tools
+from daedalus.worker.protocol import Task
 
 if TYPE_CHECKING:
     from smolagents import Model, Tool
@@ -51,15 +53,20 @@ class AgentFactory:
     def check(self) -> None:
         """Build one agent of each kind in use, so that a mistake shows before the first task."""
         for style in {self.config.style, *self.config.types.values()}:
-            self._build(style, lambda step, agent=None: None)
+            self._build(style, lambda step, agent=None: None, AgentJob("", {}))
 
-    def build(self, task_type: str, on_step: StepCallback) -> MultiStepAgent:
+    def job(self, task: Task, room: int) -> AgentJob | PlainJob:
+        """What the task is; a result may have `room` bytes."""
+        return job(task, self.config.discovery, self._bridge, room)
+
+    def build(self, task_type: str, on_step: StepCallback, job: AgentJob) -> MultiStepAgent:
         """Make the agent for one task: memory, variables and interpreter are new."""
-        return self._build(self.config.style_for(task_type), on_step)
+        return self._build(self.config.style_for(task_type), on_step, job)
 
-    def _build(self, style: Style, on_step: StepCallback) -> MultiStepAgent:
+    def _build(self, style: Style, on_step: StepCallback, job: AgentJob) -> MultiStepAgent:
         common: dict[str, Any] = {
-            "tools": self._tools(),
+            "tools": [*self._tools(), *job.tools],
+            "final_answer_checks": [job.check] if job.check else None,
             "model": self.model(),
             "max_steps": style.max_steps,
             "instructions": self._instructions(style),

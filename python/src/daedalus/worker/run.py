@@ -6,20 +6,18 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from daedalus.errors import TaskError
 from daedalus.worker.failure import Failure, classify
 from daedalus.worker.gate import Cancelled, Gate, Raised
 from daedalus.worker.heartbeat import Pulse
+from daedalus.worker.jobs import AgentJob, BadPayload, PlainJob
 from daedalus.worker.meter import NOTE_CHARS, Meter
 from daedalus.worker.protocol import Task
 from daedalus.worker.safe_json import NotJson, cut, require_json
 from daedalus.worker.wire import FrameTooLarge, Wire
 
 
-class BadPayload(TaskError):
-    """The payload cannot be given to this agent."""
-
-    code = "bad_payload"
+#: How often work without an agent says how far it is.
+PROGRESS_S = 5.0
 
 
 class Agents(Protocol):
@@ -31,7 +29,10 @@ class Agents(Protocol):
     def forget_model(self) -> None:
         """Make a new model next time."""
 
-    def build(self, task_type: str, on_step: Callable[..., None]) -> Any:
+    def job(self, task: Task, room: int) -> AgentJob | PlainJob:
+        """What the task is; a result may have `room` bytes."""
+
+    def build(self, task_type: str, on_step: Callable[..., None], job: AgentJob) -> Any:
         """A fresh agent."""
 
 
@@ -79,8 +80,6 @@ class Run:
         if self._task.session != "fresh":
             message = f"this worker runs each task in a fresh session; session {self._task.session!r} is not supported"
             return Failure("task", "session_unsupported", message, False)
-        if not isinstance(self._task.payload.get("prompt"), str):
-            return Failure("task", "bad_payload", "payload.prompt must be a text: what the agent is asked to do", False)
         try:
             require_json(self._task.payload, "payload")
         except NotJson as error:
@@ -88,16 +87,30 @@ class Run:
         return None
 
     def _work(self) -> Any:
-        arguments = dict(self._task.payload)
-        prompt = arguments.pop("prompt")
-        agent = self._agents.build(self._task.task_type, self._on_step)
-        taken = sorted(arguments.keys() & agent.tools.keys())
+        # Half of a frame: a task that shows its result must fit into one, too.
+        job = self._agents.job(self._task, self._wire.max_frame_bytes // 2)
+        if not isinstance(job, AgentJob):
+            with self._pulse.during("scan"):
+                return job(self._progress())
+        agent = self._agents.build(self._task.task_type, self._on_step, job)
+        taken = sorted(job.arguments.keys() & agent.tools.keys())
         if taken:
             # A variable of that name would hide the tool from the agent's code.
             raise BadPayload(f"payload.{taken[0]} has the name of a tool")
         self._meter.watch_model(self._agents.model())
         self._meter.watch_tools(agent.tools)
-        return agent.run(prompt, additional_args=arguments or None, max_steps=self._task.max_steps)
+        return agent.run(job.prompt, additional_args=dict(job.arguments) or None, max_steps=self._task.max_steps)
+
+    def _progress(self) -> Callable[[int], None]:
+        told = time.monotonic()
+
+        def tell(files: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_S:
+                told = time.monotonic()
+                self._wire.send("log", task_id=self._task.task_id, level="info", text=f"discovery: at file {files}")
+
+        return tell
 
     def _finish(self, type_: str, fields: dict[str, Any], duration_s: float) -> None:
         steps, usage = self._pulse.step, self._meter.usage()
