@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from daedalus.client import ApiError, Client
-from daedalus.examples import texts_folder
+from daedalus.examples import legacy_folder, texts_folder
 from daedalus.main_job import report
-from daedalus.main_job.batch import jobs
+from daedalus.main_job.batch import discovery, jobs
+from daedalus.main_job.chain import migrations
 from daedalus.main_job.daemon import Daemon, DaemonError
 from daedalus.main_job.progress import BatchTimeout, Submitted, follow
 from daedalus.main_job.stop import Stopped, StopSignals
@@ -71,14 +72,17 @@ def _with_state(options: argparse.Namespace, state_dir: Path, console: Console) 
 
 
 def _run_batch(client: Client, state_dir: Path, console: Console) -> int:
-    batch = jobs(texts_folder())
-    tasks = [Submitted(job, client.submit({"prompt": job.prompt}, task_type=job.task_type)["task_id"]) for job in batch]
+    # The discovery goes first: what follows from it runs beside the rest.
+    batch = [discovery(legacy_folder()), *jobs(texts_folder())]
+    tasks = [Submitted(job, client.submit(job.payload, task_type=job.task_type)["task_id"]) for job in batch]
     console.print(f"{len(tasks)} tasks submitted", highlight=False)
     follow(client, tasks, console, BATCH_S)
+    followed = migrations(client, tasks[0], console, BATCH_S)
     report.show(tasks, console)
-    path = report.write(tasks, state_dir)
+    report.show_migrations(tasks[0], followed, console)
+    path = report.write([*tasks, *followed], state_dir)
     console.print(f"the full answers are in {path}", highlight=False, soft_wrap=True)
-    return OK if all(task.status == "completed" for task in tasks) else NOT_COMPLETED
+    return OK if all(task.status == "completed" for task in [*tasks, *followed]) else NOT_COMPLETED
 
 
 def _serve_on(daemon: Daemon, client: Client, say: Callable[[str], None]) -> None:

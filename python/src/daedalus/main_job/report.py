@@ -33,10 +33,43 @@ def show(tasks: list[Submitted], console: Console) -> None:
     console.print(f"{done} of {len(tasks)} tasks completed by {len(used)} agents, {total} tokens.", highlight=False)
 
 
+def show_migrations(discovery: Submitted, tasks: list[Submitted], console: Console) -> None:
+    """Print what the discovery found and what became of it."""
+    result: dict[str, Any] = discovery.state.get("result") or {}
+    scanned: dict[str, Any] = result.get("scanned") or {}
+    console.print(
+        f"{discovery.job.name} found {len(result.get('components') or [])} components in {scanned.get('files', '?')} "
+        f"files and recommends to migrate {scanned.get('recommended', '?')}.",
+        highlight=False,
+    )
+    made: dict[str, int] | None = discovery.state.get("follow_ups")
+    if made is None:
+        console.print("No [[follow_up]] rule looked at its result.", highlight=False, markup=False)
+        return
+    table = Table("component", "score", "status", "agent", "changes", "open", title="Migrations")
+    for column in (table.columns[1], *table.columns[4:]):
+        column.justify = "right"
+    for task in tasks:
+        answer: dict[str, Any] = task.state.get("result") or {}
+        table.add_row(
+            task.job.name,
+            f"{task.job.payload.get('composite_score', 0):.3f}",
+            task.status,
+            _short(str(task.state.get("assigned_agent_id") or "-")),
+            str(len(answer.get("plan") or [])),
+            str(len(answer.get("open") or [])),
+        )
+    if tasks:
+        console.print(table)
+    done = sum(task.status == "completed" for task in tasks)
+    told = ", ".join(f"{made.get(key, 0)} {key}" for key in ("created", "skipped", "invalid"))
+    console.print(f"{done} of {len(tasks)} migrations completed; follow-ups: {told}.", highlight=False)
+
+
 def write(tasks: list[Submitted], state_dir: Path) -> Path:
     """Write everything the daemon said about the tasks."""
     path = state_dir / REPORT_NAME
-    rows = [{"name": task.job.name, "prompt": task.job.prompt, "task": task.state} for task in tasks]
+    rows = [{"name": task.job.name, "payload": task.job.payload, "task": task.state} for task in tasks]
     path.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
