@@ -24,11 +24,11 @@ def directory(path: str, settings: Settings) -> Path:
             code="bad_payload",
         )
     allowed = [real for real in candidates if not roots or any(real.is_relative_to(root) for root in roots)]
-    if not allowed:
-        raise TaskError(f"{path!r} is outside of worker.agent.discovery.roots", code="path_outside_roots")
     for real in allowed:
-        if real.is_dir():
+        if _is_folder(real):
             return real
+    if len(allowed) < len(candidates):
+        raise TaskError(f"{path!r} is outside of worker.agent.discovery.roots", code="path_outside_roots")
     raise TaskError(f"{path!r} is no directory that can be read", code="path_not_found")
 
 
@@ -40,6 +40,13 @@ def file_below(top: Path, relative: str) -> str:
     if not real.is_relative_to(top):
         raise TaskError(f"{relative!r} is outside of the directory of its discovery", code="path_outside_roots")
     return real.relative_to(top).as_posix()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _real(path: Path) -> Path:
