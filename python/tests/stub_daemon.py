@@ -1,6 +1,9 @@
 """Plays the daemon towards the main job: the answers of its HTTP interface, and no agents at all.
 
-What it should do wrong comes in `STUB`: `die`, `busy` (the first submit is refused), `fail` (one task fails).
+A discovery of a directory finds two components, and a migration of each follows from it.
+
+What it should do wrong comes in `STUB`: `die`, `busy` (the first submit is refused), `fail` (one task fails),
+`fail_migration` (one follow-up fails), `no_rule` (nothing follows).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 AGENTS = [f"agent-{number:08}" for number in range(4)]
 STUB = os.environ.get("STUB", "")
@@ -34,6 +38,10 @@ class Handler(BaseHTTPRequestHandler):
             # One of them is still starting when it is asked for the first time.
             slow = {"status": "degraded", "status_reason": "starting"} if asked == 1 else {"status": "idle"}
             self.answer(200, [{"agent": {"agent_id": id_, "status": "idle"} | slow} for id_ in AGENTS])
+        elif self.path.startswith("/tasks?"):
+            wanted = dict(parse_qsl(urlsplit(self.path).query))["task_type"]
+            found = [task for task in tasks.values() if task["task_type"] == wanted]
+            self.answer(200, {"tasks": found[::-1], "next_cursor": None})
         elif self.path.startswith("/tasks/"):
             self.answer(200, tasks[self.path.removeprefix("/tasks/")])
         else:
@@ -46,27 +54,17 @@ class Handler(BaseHTTPRequestHandler):
             refused += 1
             self.answer(429, {"code": "queue_full", "detail": "full"}, {"Retry-After": "0"})
             return
-        number = len(tasks)
-        now, status = time.time(), "failed" if STUB == "fail" and number == 3 else "completed"
-        attempt = {
-            "attempt": 1,
-            "agent_id": AGENTS[number % 4],
-            "decision": {"rule": "longest_idle", "waited_ms": 1.5},
-            "started_at": now,
-            "ended_at": now + 0.02,
-        }
-        tasks[str(number)] = {
-            "task_id": str(number),
-            "task_type": body["task_type"],
-            "status": status,
-            "assigned_agent_id": AGENTS[number % 4],
-            "attempt_count": 1,
-            "attempts": [attempt],
-            "result": number,
-            "error": None if status == "completed" else {"code": "MAX_STEPS"},
-            "usage": {"input_tokens": 10, "output_tokens": 1},
-        }
-        self.answer(200, {"task_id": str(number), "status": "pending"})
+        task = ended(body["task_type"], body["payload"], STUB == "fail" and len(tasks) == 5)
+        if body["task_type"] == "discovery" and "path" in body["payload"] and STUB != "no_rule":
+            items = [{"component_id": f"m.py::{name}", "composite_score": 0.5} for name in ("f", "g")]
+            task["result"] = {"components": items, "scanned": {"files": 1, "recommended": 2}}
+            task["follow_ups"] = {"created": 2, "skipped": 1, "invalid": 0}
+            for item in items:
+                fails = STUB == "fail_migration" and item is items[0]
+                child = ended("migration", item, fails)
+                child["parent_task_id"] = task["task_id"]
+                child["result"] = None if fails else {"plan": [{}, {}, {}], "open": []}
+        self.answer(200, {"task_id": task["task_id"], "status": "pending"})
 
     def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
@@ -75,6 +73,32 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+
+def ended(task_type: str, payload: dict[str, Any], fails: bool) -> dict[str, Any]:
+    """A task that is over as soon as it is there."""
+    number, now = len(tasks), time.time()
+    attempt = {
+        "attempt": 1,
+        "agent_id": AGENTS[number % 4],
+        "decision": {"rule": "longest_idle", "waited_ms": 1.5},
+        "started_at": now,
+        "ended_at": now + 0.02,
+    }
+    tasks[str(number)] = {
+        "task_id": str(number),
+        "task_type": task_type,
+        "payload": payload,
+        "status": "failed" if fails else "completed",
+        "assigned_agent_id": AGENTS[number % 4],
+        "attempt_count": 1,
+        "attempts": [attempt],
+        "result": None if fails else number,
+        "error": {"code": "MAX_STEPS"} if fails else None,
+        "usage": {"input_tokens": 10, "output_tokens": 1},
+        "follow_ups": None,
+    }
+    return tasks[str(number)]
 
 
 def log(**event: Any) -> None:

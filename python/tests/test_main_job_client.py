@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,7 +37,10 @@ def run(command, stub=""):
 def test_it_shows_the_batch_and_stops(command, tmp_path):
     done = run([*command, "--exit"])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "16 of 16 tasks completed by 4 agents, 176 tokens" in done.stdout
+    assert "17 of 17 tasks completed by 4 agents, 187 tokens" in done.stdout
+    assert "legacy-scan found 2 components in 1 files and recommends to migrate 2." in done.stdout
+    assert "2 of 2 migrations completed; follow-ups: 2 created, 1 skipped, 0 invalid." in done.stdout
+    assert re.search(r"m\.py::f .* 0\.500 .* completed .* 3 .* 0 ", done.stdout)
     assert "4 agents are ready" in done.stdout
     assert "longest_idle" in done.stdout
     assert "daemon ended with exit code 0" in done.stdout
@@ -45,7 +49,7 @@ def test_it_shows_the_batch_and_stops(command, tmp_path):
     log = (tmp_path / "state" / "daemon.log").read_text()
     assert '"signal": "SIGTERM"' in log
     rows = json.loads((tmp_path / "state" / "main-job-report.json").read_text())
-    assert len({row["name"] for row in rows}) == 16
+    assert len({row["name"] for row in rows}) == 17 + 2
 
 
 def test_it_waits_when_the_daemon_has_no_room(command):
@@ -56,8 +60,21 @@ def test_it_waits_when_the_daemon_has_no_room(command):
 def test_a_task_that_failed_is_shown_and_told_by_the_exit_code(command):
     done = run([*command, "--exit"], stub="fail")
     assert done.returncode == 1
-    assert "15 of 16 tasks completed" in done.stdout
+    assert "16 of 17 tasks completed" in done.stdout
     assert "MAX_STEPS" in done.stdout
+
+
+def test_a_migration_that_failed_is_told_by_the_exit_code(command):
+    done = run([*command, "--exit"], stub="fail_migration")
+    assert done.returncode == 1
+    assert "17 of 17 tasks completed" in done.stdout
+    assert "1 of 2 migrations completed" in done.stdout
+
+
+def test_a_daemon_without_the_rule_has_no_migrations(command):
+    done = run([*command, "--exit"], stub="no_rule")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No [[follow_up]] rule looked at its result." in done.stdout
 
 
 def test_a_daemon_that_dies_is_quoted(command):

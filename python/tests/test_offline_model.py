@@ -35,7 +35,7 @@ def test_every_job_has_a_check():
 @pytest.mark.parametrize("kind", ["general", "research"])
 @pytest.mark.parametrize("job", jobs(TEXTS), ids=lambda job: job.name)
 def test_the_jobs_are_answered_right(worker, job, kind):
-    attempt = worker.start_task({"prompt": job.prompt}, task_type=kind)
+    attempt = worker.start_task(job.payload, task_type=kind)
     end = worker.end(attempt)
     assert end["type"] == "result", end
     assert CHECKS[job.name](end["output"]), end["output"]
