@@ -37,13 +37,22 @@ HAS: list[tuple[str, str, list[tuple[int, str | None]]]] = [
     ("bare_except", "try:\n    f()\nexcept:\n    g()", [(3, "except Exception:")]),
     (
         "mutable_default",
-        "def f(a, b=[], *, c={}) -> int: pass",
-        [(1, "def f(a, b=None, *, c=None) -> int:\n    if b is None:\n        b = []\n    if c is None:\n        c = {}")],
+        "def f(a, b=[], *, c={}): pass",
+        [
+            (
+                1,
+                "def f(a, b=None, *, c=None):\n    if b is None:\n        b = []\n    if c is None:\n        c = {}",
+            )
+        ],
     ),
     ("mutable_default", "def f(a=list()): pass", [(1, "def f(a=None):\n    if a is None:\n        a = list()")]),
     ("mutable_default", "g = lambda a=[]: a", [(1, None)]),
     ("python2_idiom", "class A(object): pass", [(1, "class A:")]),
-    ("python2_idiom", "class A(B, object):\n    def f(self):\n        super(A, self).f()", [(1, "class A(B):"), (3, "super()")]),
+    (
+        "python2_idiom",
+        "class A(B, object):\n    def f(self):\n        super(A, self).f()",
+        [(1, "class A(B):"), (3, "super()")],
+    ),
     ("python2_idiom", "for k in d.iteritems(): pass", [(1, "d.items()")]),
     ("python2_idiom", "d.has_key(k)", [(1, "k in d")]),
     ("python2_idiom", "for i in xrange(3): unicode(i)", [(1, "range(3)"), (1, None)]),
@@ -71,14 +80,20 @@ HAS_NOT: list[tuple[str, str]] = [
     ("shell_command", "import subprocess\nsubprocess.run(['ls'], shell=False)\nos.system('ls')"),
     ("deprecated_module", "import importlib\nfrom .imp import x\nfrom impala import y"),
     ("dynamic_code", "import ast\nast.literal_eval('1')\nmodel.eval()\ndef exec(x): pass\nexec(1)"),
-    ("unsafe_deserialization", "import json, yaml\njson.loads(t)\nyaml.load(t, Loader=yaml.SafeLoader)\npickle.load(f)"),
+    (
+        "unsafe_deserialization",
+        "import json, yaml\njson.loads(t)\nyaml.load(t, Loader=yaml.SafeLoader)\npickle.load(f)",
+    ),
     (
         "blocking_in_async",
-        "import time\ndef f(): time.sleep(1)\nasync def g():\n    def h(): time.sleep(1)\n    k = lambda: time.sleep(1)",
+        "import time\ndef f(): time.sleep(1)\nasync def g():\n    def h(): time.sleep(1)\n    lambda: time.sleep(1)",
     ),
     ("bare_except", "try:\n    f()\nexcept (OSError, Exception):\n    g()"),
     ("mutable_default", "def f(a=(), b=None, c='', *, d): pass\nclass A:\n    x = []"),
-    ("python2_idiom", "class A(B): pass\nsuper().f()\ndef xrange(): pass\nxrange()\nfrom __future__ import annotations"),
+    (
+        "python2_idiom",
+        "class A(B): pass\nsuper().f()\ndef xrange(): pass\nxrange()\nfrom __future__ import annotations",
+    ),
     ("swallowed_exception", "try:\n    f()\nexcept ValueError:\n    x = 1"),
     (
         "open_without_with",
@@ -132,7 +147,7 @@ def test_what_stands_instead_is_python() -> None:
         for after in (one.after for one in found(code, name) if one.after):
             block = f"{after}\n    pass" if after.startswith(("class", "with", "def")) else after
             block = f"try:\n    pass\n{after}\n    pass" if after.startswith("except") else block
-            compile(f"async def f():\n    " + block.replace("\n", "\n    "), name, "exec")
+            compile("async def f():\n    " + block.replace("\n", "\n    "), name, "exec")
 
 
 def test_a_new_f_string_says_what_the_template_said() -> None:

@@ -75,7 +75,7 @@ def test_the_threshold_recommends(tmp_path: Path) -> None:
 def test_components_are_classes_functions_and_what_is_left_of_the_module(tmp_path: Path) -> None:
     write(
         tmp_path,
-        a="import optparse\nif x:\n    def f(): pass\nelse:\n    def f(): pass\nclass A(object):\n    def m(self): pass\n",
+        a="import optparse\nif x:\n    def f(): pass\nelse:\n    def f(): pass\nclass A(object): pass\n",
         pkg__setup="print(1)\n",
         pkg__clean="def f() -> None: pass\n",
         empty="",
@@ -137,7 +137,9 @@ def test_include_and_exclude(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_counted_and_named(tmp_path: Path) -> None:
-    write(tmp_path, good=SHELL, syntax="print 'python 2'\n", deep="-" * 50_000 + "1", long=f"import a{'.b' * 100_000}\n")
+    write(
+        tmp_path, good=SHELL, syntax="print 'python 2'\n", deep="-" * 50_000 + "1", long=f"import a{'.b' * 100_000}\n"
+    )
     (tmp_path / "nul.py").write_bytes(b"x = 1\0")
     (tmp_path / "latin.py").write_bytes("# -*- coding: latin-1 -*-\nx = 'ä'\n".encode("latin-1") + SHELL.encode())
     (tmp_path / "mixed.py").write_bytes("x = 'ä'".encode("latin-1"))
@@ -216,9 +218,49 @@ def test_a_real_package() -> None:
 
 
 FRAGMENTS = st.sampled_from(
-    ["def f(a=[]):\n", "    ", "\t", "class A(object):", "try:", "except:", "pass\n", "'%s' % ", "(", ")", "print(", "\n"]
-    + ["async ", "await ", "lambda: ", "global x", "import os, imp\n", "os.system('", "f'{x", "}", "#TODO\n", "\f", "\r", "é", "\0"]
-    + ["# coding: latin-1\n", "\ufeff", "\\\n", "'''", "match x:\n", "case _:", "@x\n", "x: int = ", "*", "**", ":=", "𝒳"]
+    [
+        "def f(a=[]):\n",
+        "    ",
+        "\t",
+        "class A(object):",
+        "try:",
+        "except:",
+        "pass\n",
+        "'%s' % ",
+        "(",
+        ")",
+        "print(",
+        "\n",
+    ]
+    + [
+        "async ",
+        "await ",
+        "lambda: ",
+        "global x",
+        "import os, imp\n",
+        "os.system('",
+        "f'{x",
+        "}",
+        "#TODO\n",
+        "\f",
+        "\r",
+        "é",
+        "\0",
+    ]
+    + [
+        "# coding: latin-1\n",
+        "\ufeff",
+        "\\\n",
+        "'''",
+        "match x:\n",
+        "case _:",
+        "@x\n",
+        "x: int = ",
+        "*",
+        "**",
+        ":=",
+        "𝒳",
+    ]
 )
 
 

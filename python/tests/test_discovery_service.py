@@ -53,7 +53,9 @@ def failure(act: Act, timeout_s: float = 10) -> TaskError:
     return error.value
 
 
-@pytest.mark.parametrize("act", [problem(500, "broken"), answer(503), LOST, raw(b"garbage\r\n\r\n"), raw(b"HTTP/1.1 200 OK\r\n")])
+@pytest.mark.parametrize(
+    "act", [problem(500, "broken"), answer(503), LOST, raw(b"garbage\r\n\r\n"), raw(b"HTTP/1.1 200 OK\r\n")]
+)
 def test_one_that_is_down_is_unavailable(act: Act) -> None:
     error = failure(act)
     assert (error.code, error.retryable) == ("dependency_unavailable", True)
@@ -107,7 +109,10 @@ def test_a_refusal_has_its_words(act: Act, retryable: bool, words: str) -> None:
         (answer(200, {"components": {}}), "without a list of components"),
         (answer(200, {"components": [ITEM, 5]}), "components[1] is no object"),
         *(
-            (answer(200, {"components": [{k: v for k, v in ITEM.items() if k != key}]}), f"components[0].{key} is missing")
+            (
+                answer(200, {"components": [{k: v for k, v in ITEM.items() if k != key}]}),
+                f"components[0].{key} is missing",
+            )
             for key in ITEM
         ),
         *(
@@ -122,7 +127,12 @@ def test_a_refusal_has_its_words(act: Act, retryable: bool, words: str) -> None:
                 ("risk_factors", [1]),
             ]
         ),
-        (raw(b'HTTP/1.1 200 OK\r\n\r\n{"components": [' + json.dumps(ITEM).encode().replace(b"0.75", b"NaN") + b"]}"), "score"),
+        (
+            raw(
+                b'HTTP/1.1 200 OK\r\n\r\n{"components": [' + json.dumps(ITEM).encode().replace(b"0.75", b"NaN") + b"]}"
+            ),
+            "score",
+        ),
         (raw(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (MAX_ANSWER_BYTES + 1)), "more than"),
     ],
 )

@@ -152,7 +152,15 @@ def test_with_roots_nothing_else_is_read(tmp_path: Path) -> None:
     assert directory("other", made) == (two / "other").resolve()
     assert directory(str(one), made) == one.resolve()
     assert directory("in", made) == (two / "other").resolve()
-    for path in ("out", "../secret", str(secret), str(one / "out"), str(tmp_path / "one-more"), "/", "code/../../secret"):
+    for path in (
+        "out",
+        "../secret",
+        str(secret),
+        str(one / "out"),
+        str(tmp_path / "one-more"),
+        "/",
+        "code/../../secret",
+    ):
         assert refused(path, made) == "path_outside_roots", path
     assert refused("none", made) == "path_not_found"
 

@@ -47,7 +47,11 @@ def test_a_directory_is_scanned_without_a_model(worker: WorkerProcess) -> None:
         ({"path": "here"}, "bad_payload", "payload.path must be absolute"),
         ({"path": "/x", "colour": 1}, "bad_payload", "payload has no key 'colour'; allowed are exclude,"),
         ({"path": "/no/such/folder"}, "path_not_found", "is no directory"),
-        ({"path": "/x", "extra": [{"name": "x", "match": "source", "target": "x"}]}, "bad_payload", "not for a payload"),
+        (
+            {"path": "/x", "extra": [{"name": "x", "match": "source", "target": "x"}]},
+            "bad_payload",
+            "not for a payload",
+        ),
     ],
 )
 def test_what_cannot_be_scanned_is_final(worker: WorkerProcess, payload: dict[str, Any], code: str, words: str) -> None:
@@ -206,7 +210,9 @@ def test_items_of_a_service_are_found_by_name(migrator: WorkerProcess, tmp_path:
 
 
 def test_much_to_change_is_cut_and_said(migrator: WorkerProcess, tmp_path: Path) -> None:
-    (tmp_path / "m.py").write_text("def f() -> None:\n" + "    print('a line of some length')\n" * 500 + "    eval('1')\n")
+    (tmp_path / "m.py").write_text(
+        "def f() -> None:\n" + "    print('a line of some length')\n" * 500 + "    eval('1')\n"
+    )
     (item,) = discover(migrator, {"path": str(tmp_path)})["output"]["components"]
     output = migrate(migrator, item, family(str(tmp_path)))["output"]
     # The heaviest first: what is left out matters least.
@@ -225,7 +231,12 @@ def test_much_to_change_is_cut_and_said(migrator: WorkerProcess, tmp_path: Path)
         ({}, family("/no/such/folder"), "path_not_found", "is no directory"),
         ({"file_path": 5}, {}, "bad_payload", "payload.file_path must be a text"),
         ({"risk_factors": "x"}, {}, "bad_payload", "payload.risk_factors must be a list of texts"),
-        ({"file_path": "../texts/tram_report.txt"}, family(LEGACY["path"]), "OFFLINE_CANNOT_PLAN", "outside of the directory"),
+        (
+            {"file_path": "../texts/tram_report.txt"},
+            family(LEGACY["path"]),
+            "OFFLINE_CANNOT_PLAN",
+            "outside of the directory",
+        ),
         ({"file_path": "none.py"}, family(LEGACY["path"]), "OFFLINE_CANNOT_PLAN", "cannot be read: unreadable"),
     ],
 )

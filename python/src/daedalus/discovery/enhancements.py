@@ -55,8 +55,8 @@ def deprecated_module(node: ast.AST, look: Look) -> Iterator[Found]:
         if new:
             yield Found(node.lineno, f"import {new}")
     elif isinstance(node, ast.Call):
-        name = look.source.imported(node.func) or ""
-        if name.partition(".")[0] in DEPRECATED:
+        called = look.source.imported(node.func) or ""
+        if called.partition(".")[0] in DEPRECATED:
             yield Found(node.lineno)
 
 
@@ -140,9 +140,8 @@ def python2_idiom(node: ast.AST, look: Look) -> Iterator[Found]:
         if any(name.name.partition(".")[0] == "six" for name in node.names):
             yield Found(node.lineno)
     elif isinstance(node, ast.ImportFrom):
-        if node.level == 0 and (node.module or "").partition(".")[0] == "six":
-            yield Found(node.lineno)
-        elif node.module == "__future__" and _FUTURES & {name.name for name in node.names}:
+        is_six = node.level == 0 and (node.module or "").partition(".")[0] == "six"
+        if is_six or (node.module == "__future__" and _FUTURES & {name.name for name in node.names}):
             yield Found(node.lineno)
     elif isinstance(node, ast.Call):
         yield from _python2_call(node, look)

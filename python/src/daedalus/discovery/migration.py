@@ -49,10 +49,10 @@ class Place:
 def prompt(item: Mapping[str, Any]) -> str:
     """What an agent is asked to do with an item; the item itself comes as variables."""
     return (
-        f"Plan the migration of the component {item.get('name')!r} of the file {item['file_path']!r} to current Python. "
+        f"Plan the migration of the component {item['name']!r} of the file {item['file_path']!r} to current Python. "
         "component_changes tells what was found in it and what may stand there instead; read_source shows the file. "
-        "Answer with one object: component_id and file_path as they are, 'plan': a list of changes, each with 'factor', "
-        "'line', 'before', 'after' (code, or null) and 'advice', and 'open': the list of those enhancement "
+        "Answer with one object: component_id and file_path as they are, 'plan': a list of changes, each with "
+        "'factor', 'line', 'before', 'after' (code, or null) and 'advice', and 'open': the list of those enhancement "
         "opportunities and risk factors for which there is no change."
     )
 

@@ -87,15 +87,14 @@ def scan(top: Path, request: Request, room: int, progress: Progress) -> dict[str
     """The result of a discovery, of at most `room` bytes: the best components first."""
     settings, skipped = request.settings, Skipped()
     patterns = settings.in_use()
-    tried = files = size = seen = 0
+    files = size = seen = 0
     stopped_by: str | None = None
     items: list[dict[str, Any]] = []
-    for path in walk(top, settings, skipped):
-        if tried == settings.max_files:
+    for number, path in enumerate(walk(top, settings, skipped), 1):
+        if number > settings.max_files:
             stopped_by = "max_files"
             break
-        tried += 1
-        progress(tried)
+        progress(number)
         try:
             data = read(top, path, settings.max_file_bytes)
             if size + len(data) > settings.max_bytes:

@@ -38,7 +38,7 @@ def classify(error: BaseException) -> Failure:
         return Failure("budget", error.code, str(error), False)
     if isinstance(error, MemoryError):
         return Failure("worker", "MEMORY", "the worker ran out of memory", True)
-    # smolagents wraps what the model's client raised, and keeps it only here. A `TaskError` may have a cause of its own.
+    # smolagents wraps what the model's client raised, and keeps it only here. A `TaskError` may have a cause, too.
     cause = error if isinstance(error, TaskError) else error.__cause__ or error
     extra: dict[str, Any] = {"traceback": _traceback(error)}
     if isinstance(cause, TaskError):

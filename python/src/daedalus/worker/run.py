@@ -15,7 +15,6 @@ from daedalus.worker.protocol import Task
 from daedalus.worker.safe_json import NotJson, cut, require_json
 from daedalus.worker.wire import FrameTooLarge, Wire
 
-
 #: How often work without an agent says how far it is.
 PROGRESS_S = 5.0
 
