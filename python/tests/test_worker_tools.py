@@ -10,6 +10,7 @@ from daemon_sim import SCRIPTED, WorkerProcess
 
 from daedalus.worker.agents import AgentFactory
 from daedalus.worker.config import parse
+from daedalus.worker.jobs import AgentJob
 from daedalus.worker.pool_tools import INSTRUCTIONS
 
 WITH_TOOLS = {**SCRIPTED_AGENT, "coordination_tools": True}
@@ -96,9 +97,10 @@ def test_without_the_key_no_agent_has_them(scripted):
 def test_the_model_is_told_how_to_use_them(kind):
     raw = {"kind": kind, "instructions": "Be brief.", "model": {"provider": "offline"}}
     bridge: Any = None
-    with_tools = AgentFactory(parse({**raw, "coordination_tools": True}, {}), bridge).build("general", print)
+    job = AgentJob("", {})
+    with_tools = AgentFactory(parse({**raw, "coordination_tools": True}, {}), bridge).build("general", print, job)
     assert with_tools.instructions == f"Be brief.\n{INSTRUCTIONS}"
     assert with_tools.tools.keys() > NAMES
-    without = AgentFactory(parse(raw, {}), bridge).build("general", print)
+    without = AgentFactory(parse(raw, {}), bridge).build("general", print, job)
     assert without.instructions == "Be brief."
     assert not NAMES & without.tools.keys()
