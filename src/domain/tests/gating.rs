@@ -167,7 +167,9 @@ impl Gating {
                     self.gate_changed(gate, *open, *waiting, cause.is_some(), now);
                 }
                 Event::TaskSubmitted { task_id, kind, .. } => {
-                    self.enter(*task_id, *kind, true, now);
+                    let parent = disk.task(*task_id).expect("it is on disk").parent;
+                    let follows = parent.is_some_and(|parent| parent.follow_up);
+                    self.enter(*task_id, *kind, !follows, now);
                 }
                 Event::TaskRetried { task_id, .. } => {
                     self.enter(*task_id, kind(task_id), true, now);
