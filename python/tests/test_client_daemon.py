@@ -136,7 +136,7 @@ def test_recurring_jobs_are_listed_run_paused_and_resumed(daemon_with, kind):
     assert client.pause_schedule("job")["next_run_at"] is None
     resumed = client.resume_schedule("job")
     assert (resumed["paused"], resumed["runs"], resumed["last_task_id"]) == (False, 1, task["task_id"])
-    assert client.metrics()["schedules"] == [{"schedule": "job", "runs": 1, "skipped": {}}]
+    assert client.metrics()["schedules"] == [{"name": "job", "runs": 1, "skipped": {}}]
     for call in (client.run_schedule, client.pause_schedule, client.resume_schedule):
         with pytest.raises(ScheduleNotFound):
             call("nothing")

@@ -157,7 +157,7 @@ pub struct ScheduleView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ScheduleCounts {
     /// Its name.
-    pub schedule: String,
+    pub name: String,
     /// How often it ran, in all.
     pub runs: u64,
     /// How often it was due and did not run, by reason.

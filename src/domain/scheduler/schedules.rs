@@ -164,7 +164,7 @@ impl Scheduler {
 
     pub(super) fn schedule_counts(&self) -> Vec<ScheduleCounts> {
         let counts = |job: &Recurring| ScheduleCounts {
-            schedule: job.spec.name.to_string(),
+            name: job.spec.name.to_string(),
             runs: job.memory.runs,
             skipped: job.memory.skipped.clone(),
         };

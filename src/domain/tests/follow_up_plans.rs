@@ -181,6 +181,8 @@ fn any_item() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_result_breaks_a_rule(result in any_json(), top in 0..4_usize) {
         let (ids, _) = planned(&FollowUpRule { top, ..rule() }, &to_json(&result));

@@ -95,6 +95,8 @@ fn no_item_is_worked_on_twice(world: &World) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_storm_makes_a_second_task_of_an_item(events in vec(anything(), 0..60)) {
         let mut world = pool();

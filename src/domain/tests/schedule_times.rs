@@ -188,6 +188,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// While time passes there are as many runs as the grid has times, never more; whatever happens
     /// to the daemon or its clock adds one at most.
     #[test]

@@ -151,7 +151,7 @@ fn metrics() -> Value {
         "closures": { "type": "integer" },
     });
     let job = json!({
-        "schedule": { "type": "string" },
+        "name": { "type": "string" },
         "runs": { "type": "integer" },
         "skipped": { "type": "object", "description": "How often it was due and did not run, by reason." },
     });

@@ -161,7 +161,7 @@ impl Moment {
 
     fn schedules(&self, page: &mut Page<'_>) -> fmt::Result {
         let jobs = &self.metrics.schedules;
-        let labels: Vec<_> = jobs.iter().map(|job| [("schedule", &*job.schedule)]).collect();
+        let labels: Vec<_> = jobs.iter().map(|job| [("schedule", &*job.name)]).collect();
         let labels = || labels.iter().map(<[_; 1]>::as_slice);
         let runs: Vec<_> = labels().zip(jobs.iter().map(|job| job.runs)).collect();
         page.counters("schedule_runs", "Runs of recurring jobs, in all", &runs)?;

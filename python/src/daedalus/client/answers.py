@@ -261,7 +261,7 @@ class Schedule(TypedDict):
 class ScheduleCounts(TypedDict):
     """What a recurring job did."""
 
-    schedule: str
+    name: str
     runs: int
     skipped: dict[str, int]
 
