@@ -252,7 +252,7 @@ fn tasks_that_wait_for_a_gate_cost_no_cpu() {
         thread::sleep(Duration::from_millis(200));
         (cpu_ticks(&daemon) - before <= 1).then_some(())
     });
-    let with = span();
-    // A look at each of them now and then would show; what the machine does besides would not.
+    // A look at each of them now and then would show in all of these.
+    let with = (0..3).map(|_| span()).min().unwrap_or_default();
     assert!(with <= without + 6, "{with} hundredths of a second instead of {without}");
 }

@@ -52,12 +52,12 @@ fn told(daemon: &Daemon) -> (Vec<String>, usize) {
 fn whatever_ails_a_dependency_its_tasks_wait_and_all_others_run_until_it_is_back() {
     let dependency = Dependency::start(Manner::Up);
     let (daemon, _) =
-        gated(&dependency, "interval_s = 0.05\ntimeout_s = 0.5\nfailures_to_close = 2");
+        gated(&dependency, "interval_s = 0.05\ntimeout_s = 1.5\nfailures_to_close = 2");
     gate_becomes(&daemon, "open");
     let ways = [
         (Manner::Away, "connection refused"),
-        (Manner::Slow(Duration::from_secs(3)), "timed out after 0.5 s"),
-        (Manner::Hangs, "timed out after 0.5 s"),
+        (Manner::Slow(Duration::from_secs(9)), "timed out after 1.5 s"),
+        (Manner::Hangs, "timed out after 1.5 s"),
         (Manner::Status(500), "HTTP 500"),
         (Manner::Status(404), "HTTP 404"),
         (Manner::Garbage, "the answer is not HTTP"),
