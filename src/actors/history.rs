@@ -97,7 +97,9 @@ impl Handler<FetchEnded> for HistoryReader {
                 let count = u64::from(task.is_some());
                 Ok((task.into_iter().collect(), count))
             }
-            Wanted::Oldest { status, kind, at_most } => history.unsuccessful(status, kind, at_most),
+            Wanted::Oldest { status, of, from, at_most } => {
+                history.unsuccessful(status, of, from, at_most)
+            }
         });
         router.do_send(EndedFetched { found });
     }

@@ -9,7 +9,7 @@ use super::{Expired, History, LOOKED_AT_MOST, Store, StoreError};
 use crate::domain::limits::ENDED_TASKS_KEPT;
 use crate::domain::{
     AgentId, AgentRecord, Change, Lesson, ListQuery, Seq, Snapshot, StoreMetrics, Task, TaskId,
-    TaskPage, TaskState, TaskStatus, TaskType,
+    TaskPage, TaskState, TaskStatus, TaskType, TaskTypes,
 };
 
 /// How many tasks a step of [`Store::expire`] forgets.
@@ -245,16 +245,18 @@ impl History for MemoryHistory {
     fn unsuccessful(
         &mut self,
         status: TaskStatus,
-        kind: Option<TaskType>,
+        of: TaskTypes,
+        from: TaskTypes,
         at_most: usize,
     ) -> Result<(Vec<Task>, u64), StoreError> {
         let tables = lock(&self.shared);
-        let mut wanted = tables.tasks.values().filter(|task| {
-            task.status() == status && kind.is_none_or(|kind| kind == task.spec.kind)
-        });
-        let tasks: Vec<Task> =
-            wanted.by_ref().take(at_most).map(|task| Task::clone(task)).collect();
-        let count = (tasks.len() + wanted.count()) as u64;
-        Ok((tasks, count))
+        let wanted = |kinds: TaskTypes| {
+            tables
+                .tasks
+                .values()
+                .filter(move |task| task.status() == status && kinds.contains(task.spec.kind))
+        };
+        let oldest = wanted(from).take(at_most).map(|task| Task::clone(task));
+        Ok((oldest.collect(), wanted(of).count() as u64))
     }
 }

@@ -15,7 +15,7 @@ use std::fmt::Debug;
 use uuid::Uuid;
 
 use crate::domain::{
-    Chain, Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskType,
+    Chain, Change, ListQuery, Snapshot, StoreMetrics, Task, TaskId, TaskPage, TaskStatus, TaskTypes,
 };
 
 pub use gauges::Gauges;
@@ -109,15 +109,16 @@ pub trait History: Debug + Send {
     /// See [`StoreError`].
     fn page(&mut self, query: &ListQuery) -> Result<TaskPage, StoreError>;
 
-    /// Reads the oldest tasks that ended as `status` (failed or cancelled), whole, at most
-    /// `at_most`, and counts how many there are.
+    /// Of the tasks that ended as `status` (failed or cancelled): reads the oldest of the types
+    /// `from`, whole, at most `at_most`, and counts how many there are of the types `of`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn unsuccessful(
         &mut self,
         status: TaskStatus,
-        kind: Option<TaskType>,
+        of: TaskTypes,
+        from: TaskTypes,
         at_most: usize,
     ) -> Result<(Vec<Task>, u64), StoreError>;
 }

@@ -46,7 +46,8 @@ impl History for Blind {
     fn unsuccessful(
         &mut self,
         _: TaskStatus,
-        _: Option<TaskType>,
+        _: TaskTypes,
+        _: TaskTypes,
         _: usize,
     ) -> Result<(Vec<Task>, u64), StoreError> {
         Self::error()

@@ -6,7 +6,7 @@ use actix::{Message, Recipient};
 
 use crate::domain::{
     FollowUpPlan, FollowUpRule, Json, ListQuery, Priority, Task, TaskId, TaskPage, TaskStatus,
-    TaskType,
+    TaskType, TaskTypes,
 };
 
 /// The store could not be read; the log says why.
@@ -52,8 +52,10 @@ pub enum Wanted {
     Oldest {
         /// Failed or cancelled.
         status: TaskStatus,
-        /// Of which type; `None`: of any.
-        kind: Option<TaskType>,
+        /// Of which types they are counted.
+        of: TaskTypes,
+        /// Of which of these they are read.
+        from: TaskTypes,
         /// At most so many.
         at_most: usize,
     },

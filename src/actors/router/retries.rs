@@ -8,7 +8,7 @@ use actix::{Addr, AsyncContext, Context, Handler};
 use super::Router;
 use crate::actors::handle::{CallError, Retried};
 use crate::actors::messages::{EndedFetched, FetchEnded, RetryAll, RetryTask, Wanted};
-use crate::domain::{Refusal, Task, TaskId, TaskStatus};
+use crate::domain::{Refusal, Task, TaskId, TaskStatus, TaskTypes};
 
 /// The retries that wait for their turn.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub(super) struct Retries {
     under_way: Option<Retry>,
     /// Those whose task has ended while its run has not.
     for_run: HashMap<TaskId, Vec<RetryTask>>,
+    /// Whether types that have no room are left out of what is fetched.
+    picked: bool,
     /// What had ended and ran on when the fetch began.
     ran_on: BTreeSet<TaskId>,
     /// This Router, once somebody retries.
@@ -62,14 +64,22 @@ impl Router {
                 // It was told that no answer came, and may have done something else since.
                 Some(retry) if retry.is_unheard() => {}
                 Some(Retry::One(message)) => self.begin_one(message),
-                Some(Retry::All(message)) => {
-                    let RetryAll { status, kind, .. } = message;
-                    self.retries.ran_on = self.scheduler.ran_on();
-                    let at_most = self.scheduler.retry_at_most().max(1); // to know if there is one
-                    self.fetch(Retry::All(message), Wanted::Oldest { status, kind, at_most });
-                }
+                Some(Retry::All(message)) => self.begin_all(message, true),
             }
         }
+    }
+
+    /// Fetches the oldest; of the types that have room when they are `picked`, so that those of a
+    /// full gate are not in the way of others.
+    fn begin_all(&mut self, message: RetryAll, picked: bool) {
+        let RetryAll { status, kind, .. } = message;
+        self.retries.ran_on = self.scheduler.ran_on();
+        let at_most = self.scheduler.retry_at_most().max(1); // to know if there is one
+        let of = kind.map_or(TaskTypes::ALL, |kind| TaskTypes::from_iter([kind]));
+        let with_room = self.scheduler.types_with_room(of, self.clock.now());
+        let from = if picked { with_room } else { of };
+        self.retries.picked = from != of;
+        self.fetch(Retry::All(message), Wanted::Oldest { status, of, from, at_most });
     }
 
     fn begin_one(&mut self, message: RetryTask) {
@@ -145,6 +155,12 @@ impl Handler<EndedFetched> for Router {
             (Some(Retry::One(RetryTask { answer, .. })), Ok((tasks, _))) => {
                 let retried = self.retry_one(tasks.into_iter().next(), ctx);
                 self.tell(answer, retried);
+            }
+            // None has room: which refusal that is, the others say.
+            (Some(Retry::All(message)), Ok((tasks, 1..)))
+                if tasks.is_empty() && self.retries.picked =>
+            {
+                self.begin_all(message, false);
             }
             (Some(Retry::All(RetryAll { answer, .. })), Ok((tasks, total))) => {
                 let retried = self.retry_all(tasks, total, ctx);

@@ -7,6 +7,7 @@ use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::TaskId;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, TaskStatus, Wait};
+use crate::domain::task_type::TaskTypes;
 use crate::domain::time::Now;
 
 impl Scheduler {
@@ -87,6 +88,12 @@ impl Scheduler {
     pub fn room(&self) -> usize {
         let max_depth = self.limits.max_depth;
         max_depth.saturating_sub(self.gates.queued()) + self.gates.room(max_depth)
+    }
+
+    /// Of which of these types one more task may wait.
+    #[must_use]
+    pub fn types_with_room(&self, of: TaskTypes, now: Now) -> TaskTypes {
+        of.iter().filter(|&kind| self.admit(kind, now).is_ok()).collect()
     }
 
     /// How many ended tasks [`retry_all`](Self::retry_all) can use at most: as many as may wait,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::load::unreadable;
-use super::rows::{self, COLUMNS, TEXTS, integer, kind_code, status_code};
+use super::rows::{self, COLUMNS, TEXTS, integer, kind_code, kind_codes, status_code};
 use super::{cannot, open};
-use crate::domain::{ListQuery, Seq, Task, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType};
+use crate::domain::{ListQuery, Seq, Task, TaskId, TaskPage, TaskStatus, TaskSummary, TaskTypes};
 use crate::store::{History, LOOKED_AT_MOST, StoreError};
 
 /// Looks at tasks, the newest first, each of which may be wanted.
@@ -20,9 +20,9 @@ const UNSUCCESSFUL: &str = "SELECT seq, status, kind FROM tasks INDEXED BY tasks
      WHERE seq < ?1 AND status = ?2 AND status >= 3 ORDER BY seq DESC";
 /// The oldest unsuccessful ones.
 const OLDEST: &str = "SELECT seq FROM tasks INDEXED BY tasks_unsuccessful \
-     WHERE status = ?1 AND status >= 3 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?3";
+     WHERE status = ?1 AND status >= 3 AND (?2 >> kind) & 1 ORDER BY seq LIMIT ?3";
 const COUNT: &str = "SELECT count(*) FROM tasks INDEXED BY tasks_unsuccessful \
-     WHERE status = ?1 AND status >= 3 AND (?2 IS NULL OR kind = ?2)";
+     WHERE status = ?1 AND status >= 3 AND (?2 >> kind) & 1";
 
 pub(super) const OF_ID: &str = "id = ?1";
 const OF_KEY: &str = "key = ?1 AND key IS NOT NULL";
@@ -145,18 +145,20 @@ impl History for SqliteHistory {
     fn unsuccessful(
         &mut self,
         status: TaskStatus,
-        kind: Option<TaskType>,
+        of: TaskTypes,
+        from: TaskTypes,
         at_most: usize,
     ) -> Result<(Vec<Task>, u64), StoreError> {
         let moment = self.connection.unchecked_transaction().map_err(self.failed())?;
-        let (status, kind) = (status_code(status), kind.map(kind_code));
+        let status = status_code(status);
         let counted = |connection: &Connection| -> rusqlite::Result<(Vec<i64>, u64)> {
             let mut count = connection.prepare_cached(COUNT)?;
             let mut oldest = connection.prepare_cached(OLDEST)?;
-            let numbers = oldest.query_map(params![status, kind, at_most], |row| row.get(0))?;
+            let numbers =
+                oldest.query_map(params![status, kind_codes(from), at_most], |row| row.get(0))?;
             Ok((
                 numbers.collect::<Result<_, _>>()?,
-                count.query_row((status, kind), |row| row.get(0))?,
+                count.query_row((status, kind_codes(of)), |row| row.get(0))?,
             ))
         };
         let (numbers, count) = counted(&moment).map_err(self.failed())?;

@@ -12,7 +12,7 @@ use super::attempts;
 use crate::domain::{
     AgentId, Attempt, AttemptRecord, Fingerprint, FollowUps, IdempotencyKey, Json, Now, Parent,
     Preference, Priority, Seq, Task, TaskError, TaskId, TaskSpec, TaskState, TaskStatus, TaskType,
-    TraceId, Wait,
+    TaskTypes, TraceId, Wait,
 };
 
 /// What [`task`] reads of a row, in its order.
@@ -209,6 +209,11 @@ pub(super) const fn kind_code(kind: TaskType) -> i64 {
         TaskType::Research => 4,
         TaskType::General => 5,
     }
+}
+
+/// A set of types: a bit for the code of each.
+pub(super) fn kind_codes(kinds: TaskTypes) -> i64 {
+    kinds.iter().fold(0, |bits, kind| bits | 1 << kind_code(kind))
 }
 
 /// The type that is stored so.

@@ -2,7 +2,7 @@
 
 use super::sample::{changed, ended, new, pending, running, task_id};
 use super::{Place, on_both};
-use crate::domain::{ListQuery, Seq, TaskPage, TaskStatus, TaskType};
+use crate::domain::{ListQuery, Seq, TaskPage, TaskStatus, TaskType, TaskTypes};
 use crate::store::{History, Store};
 
 const ALL: ListQuery = ListQuery { status: None, kind: None, limit: 7, before: None };
@@ -135,16 +135,20 @@ fn the_unsuccessful_ones_are_read_the_oldest_first_and_counted() {
         for status in [TaskStatus::Failed, TaskStatus::Cancelled] {
             let all: Vec<u64> =
                 (1..=100).filter(|&seq| STATES[seq as usize / 3 % 5] == status).collect();
-            let (tasks, count) = history.unsuccessful(status, None, 4).unwrap();
+            let (tasks, count) =
+                history.unsuccessful(status, TaskTypes::ALL, TaskTypes::ALL, 4).unwrap();
             let oldest: Vec<_> = all[..4].iter().map(|&seq| ended(seq, status)).collect();
             assert_eq!((tasks, count), (oldest, all.len() as u64));
+            let all_count = all.len() as u64;
             let of_kind: Vec<u64> = all.into_iter().filter(|&seq| seq % 6 == 4).collect();
-            let kind = Some(TaskType::Research);
-            let (tasks, count) = history.unsuccessful(status, kind, 1_000).unwrap();
+            let kind = TaskTypes::from_iter([TaskType::Research]);
+            let (tasks, count) = history.unsuccessful(status, kind, kind, 1_000).unwrap();
             let found: Vec<u64> = tasks.iter().map(|task| task.seq.get()).collect();
             assert_eq!(count, found.len() as u64);
             assert_eq!(found, of_kind);
-            assert_eq!(history.unsuccessful(status, kind, 0).unwrap().0, []);
+            assert_eq!(history.unsuccessful(status, kind, kind, 0).unwrap().0, []);
+            let (some, of_all) = history.unsuccessful(status, TaskTypes::ALL, kind, 1_000).unwrap();
+            assert_eq!((some.len() as u64, of_all), (count, all_count));
         }
     });
 }

@@ -89,7 +89,8 @@ fn a_task_that_is_tried_again_is_stored_whole() {
             store.commit(vec![changed(again.clone())]).unwrap();
             assert_eq!(live(store), [again.clone()]);
             assert_eq!(history.task_of_key("mine").unwrap(), Some(again));
-            let (failed, count) = history.unsuccessful(TaskStatus::Failed, None, 9).unwrap();
+            let all = TaskTypes::ALL;
+            let (failed, count) = history.unsuccessful(TaskStatus::Failed, all, all, 9).unwrap();
             assert_eq!((failed.len(), count), (0, 0), "it is among the failed ones no more");
             store.commit(vec![changed(first.clone())]).unwrap();
             assert_eq!(history.task(task_id(1)).unwrap(), Some(first));
