@@ -41,6 +41,8 @@ pub(super) struct GateProbe {
     settings: GateProbeSettings,
     client: Client,
     tally: Tally,
+    /// What was told last of what is wrong.
+    told: Option<String>,
     router: Addr<Router>,
     clock: Clock,
     _crash_only: PanicGuard,
@@ -56,7 +58,7 @@ impl GateProbe {
     ) -> Self {
         let client = ask::client(settings.timeout);
         let tally = Tally::new(settings.failures_to_close);
-        Self { settings, client, tally, router, clock, _crash_only: crash_only }
+        Self { settings, client, tally, told: None, router, clock, _crash_only: crash_only }
     }
 
     fn ask(&mut self, ctx: &mut Context<Self>) {
@@ -75,7 +77,11 @@ impl GateProbe {
             Heard::Down(cause) => Some(cause),
             Heard::Nothing => return self.ask(ctx),
         };
-        if let Some(is_up) = self.tally.count(error.is_none()) {
+        let news = self.tally.count(error.is_none());
+        // What goes wrong may change while it is down: an operator looks for the last of it.
+        let is_other = self.tally.is_down() && error != self.told;
+        if let Some(is_up) = news.or(is_other.then_some(false)) {
+            self.told.clone_from(&error);
             let name = Arc::clone(&self.settings.name);
             self.router.do_send(GateKnown { name, is_up, error });
         }

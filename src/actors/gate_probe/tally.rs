@@ -16,6 +16,11 @@ impl Tally {
         Self { failures_to_close, failures: 0, is_up: None }
     }
 
+    /// Whether it was told that the dependency is down.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_up == Some(false)
+    }
+
     /// Takes in one answer and says whether the dependency is up, when that is news. One good answer
     /// is enough to be up; while nothing is known, one bad answer is enough to be down.
     pub(super) fn count(&mut self, is_good: bool) -> Option<bool> {
