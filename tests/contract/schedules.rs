@@ -31,6 +31,22 @@ fn after_skips(daemon: &Daemon, skips: u64) -> Value {
     })
 }
 
+#[test]
+fn the_jobs_of_the_shipped_file_are_done_by_the_built_in_worker() {
+    let shipped = include_str!("../../config/daedalus.toml");
+    let examples = shipped.lines().skip_while(|line| *line != "# [[schedule]]");
+    let is_key = |line: &&str| line.starts_with("[[") || line.contains(" = ");
+    let keys: Vec<_> = examples.filter_map(|line| line.strip_prefix("# ")).filter(is_key).collect();
+    let daemon = Daemon::start(&format!("[pool]\nsize = 1\n{}", keys.join("\n")));
+    for name in ["heartbeat", "ingest"] {
+        let task = daemon.order(&format!("/schedules/{name}/run")).ok()["task_id"].clone();
+        let task = wait_until("the task ends", || {
+            Some(daemon.task(&text(&task))).filter(|task| task["completed_at"].is_number())
+        });
+        assert_eq!(task["status"], "completed", "{task}");
+    }
+}
+
 fn pass(seconds: f64) {
     thread::sleep(Duration::from_secs_f64(seconds));
 }
