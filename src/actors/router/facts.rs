@@ -135,6 +135,7 @@ impl Handler<AgentFailed> for Router {
         if self.crash_only.is_daemon_lost() {
             return;
         }
+        let Some(message) = self.looks.hold_actor(message) else { return };
         let AgentFailed { id, incarnation, failure, actor_gone } = message;
         self.turn(ctx, |scheduler, now, effects| {
             scheduler.agent_failed(id, incarnation, failure, actor_gone, now, effects);
@@ -149,7 +150,9 @@ impl Handler<TreeGone> for Router {
         if self.crash_only.is_daemon_lost() {
             return;
         }
-        let Some(TreeGone { id, incarnation, exit }) = self.looks.hold(message) else { return };
+        let Some(TreeGone { id, incarnation, exit }) = self.looks.hold_tree(message) else {
+            return;
+        };
         self.turn(ctx, |scheduler, now, effects| {
             scheduler.tree_gone(id, incarnation, exit, now, effects);
         });

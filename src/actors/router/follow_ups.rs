@@ -3,8 +3,8 @@
 //! To read a result, and to find out who has the keys of its items, takes too long for a turn, so a
 //! reader of the store does it; until its answer is here the attempt stays open. Then one turn
 //! completes the task and makes what comes of it. What ends the attempt meanwhile wins: the
-//! completion is refused or dropped as if it came only now. But the end of a process that came after
-//! its result waits for the result.
+//! completion is refused or dropped as if it came only now. But the end of a process waits for the
+//! result that it said before.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -18,10 +18,11 @@ use actix::{AsyncContext, Context, Handler};
 use super::outbox::Reply;
 use super::{Answer, Router, jitter};
 use crate::actors::messages::{
-    CompleteTask, FollowUpsPlanned, PlanFollowUps, Planning, TaskEnded, TreeGone,
+    AgentFailed, CompleteTask, FollowUpsPlanned, PlanFollowUps, Planning, TaskEnded, TreeGone,
 };
 use crate::domain::{
-    Change, FollowUpPlan, FollowUpRule, Jitter, Refusal, Report, TaskId, TaskStatus,
+    AgentId, Change, FollowUpPlan, FollowUpRule, Incarnation, Jitter, Refusal, Report, TaskId,
+    TaskStatus,
 };
 
 /// How soon a store that could not be read is asked again.
@@ -44,14 +45,30 @@ struct Look {
     completion: Completion,
     /// The keys of tasks that ended since the store was asked: what it says of them may be old.
     ended: HashSet<Arc<str>>,
-    /// The end of the process that said it.
-    gone: Option<TreeGone>,
+    /// The end of the process that said it, and of its actor, in their order.
+    held: Vec<End>,
+}
+
+/// What ends a life when both have come.
+#[derive(Debug)]
+enum End {
+    Actor(AgentFailed),
+    Tree(TreeGone),
 }
 
 /// What waits for a look.
 enum Completion {
     OfProcess(TaskEnded),
     FromOutside(CompleteTask, Caller),
+}
+
+impl Completion {
+    const fn task_id(&self) -> TaskId {
+        match self {
+            Self::OfProcess(message) => message.task_id,
+            Self::FromOutside(message, _) => message.id,
+        }
+    }
 }
 
 impl std::fmt::Debug for Completion {
@@ -69,20 +86,28 @@ impl Looks {
     }
 
     /// Keeps the end of a process while its result is looked at; else gives it back.
-    pub(super) fn hold(&mut self, gone: TreeGone) -> Option<TreeGone> {
-        let is_of = |look: &&mut Look| match &look.completion {
-            Completion::OfProcess(ended) => {
-                (ended.id, ended.incarnation) == (gone.id, gone.incarnation)
-            }
-            Completion::FromOutside(..) => false,
-        };
-        match self.under_way.values_mut().find(is_of) {
-            Some(look) => {
-                look.gone = Some(gone);
-                None
-            }
-            None => Some(gone),
+    pub(super) fn hold_tree(&mut self, gone: TreeGone) -> Option<TreeGone> {
+        let Some(look) = self.of_life(gone.id, gone.incarnation) else { return Some(gone) };
+        look.held.push(End::Tree(gone));
+        None
+    }
+
+    /// The same with the end of its actor: the end of the process may have overtaken the result.
+    pub(super) fn hold_actor(&mut self, failed: AgentFailed) -> Option<AgentFailed> {
+        if !failed.actor_gone {
+            return Some(failed);
         }
+        let Some(look) = self.of_life(failed.id, failed.incarnation) else { return Some(failed) };
+        look.held.push(End::Actor(failed));
+        None
+    }
+
+    /// The look at what this life said last.
+    fn of_life(&mut self, id: AgentId, incarnation: Incarnation) -> Option<&mut Look> {
+        self.under_way.values_mut().find(|look| match &look.completion {
+            Completion::OfProcess(ended) => (ended.id, ended.incarnation) == (id, incarnation),
+            Completion::FromOutside(..) => false,
+        })
     }
 
     /// These changes are handed over.
@@ -118,7 +143,7 @@ impl Router {
 
     fn look(&mut self, planning: Planning, completion: Completion, ctx: &Context<Self>) {
         self.looks.last += 1;
-        let look = Look { planning, completion, ended: HashSet::new(), gone: None };
+        let look = Look { planning, completion, ended: HashSet::new(), held: Vec::new() };
         self.looks.under_way.insert(self.looks.last, look);
         self.ask_for_plans(self.looks.last, ctx);
     }
@@ -135,6 +160,23 @@ impl Router {
     fn is_old(&self, look: &Look, plans: &[FollowUpPlan]) -> bool {
         let mut keys = plans.iter().flat_map(|plan| &plan.tasks).map(|planned| &planned.key.name);
         keys.any(|name| look.ended.contains(name) || self.keys.contains_key(name))
+    }
+
+    /// Takes in what the look was about, and what waited for it.
+    fn conclude(&mut self, number: u64, plans: Vec<FollowUpPlan>, ctx: &mut Context<Self>) {
+        let Some(look) = self.looks.under_way.remove(&number) else { return };
+        match look.completion {
+            Completion::OfProcess(message) => self.task_ended(message, plans, ctx),
+            Completion::FromOutside(message, caller) => {
+                self.complete(message, plans, ctx).to(caller.take());
+            }
+        }
+        for end in look.held {
+            match end {
+                End::Actor(failed) => self.handle(failed, ctx),
+                End::Tree(gone) => self.handle(gone, ctx),
+            }
+        }
     }
 
     fn task_ended(
@@ -208,22 +250,17 @@ impl Handler<FollowUpsPlanned> for Router {
         let FollowUpsPlanned { number, planned } = message;
         let Some(look) = self.looks.under_way.get(&number) else { return };
         match planned {
+            // Something else has ended the attempt: what comes of the result is dropped.
+            Err(_unreadable)
+                if self.scheduler.may_be_followed(look.completion.task_id()).is_none() =>
+            {
+                self.conclude(number, Vec::new(), ctx);
+            }
             Err(_unreadable) => {
                 ctx.run_later(ASK_AGAIN, move |router, ctx| router.ask_for_plans(number, ctx));
             }
             Ok(plans) if self.is_old(look, &plans) => self.ask_for_plans(number, ctx),
-            Ok(plans) => {
-                let Some(look) = self.looks.under_way.remove(&number) else { return };
-                match look.completion {
-                    Completion::OfProcess(message) => self.task_ended(message, plans, ctx),
-                    Completion::FromOutside(message, caller) => {
-                        self.complete(message, plans, ctx).to(caller.take());
-                    }
-                }
-                if let Some(gone) = look.gone {
-                    self.handle(gone, ctx);
-                }
-            }
+            Ok(plans) => self.conclude(number, plans, ctx),
         }
     }
 }

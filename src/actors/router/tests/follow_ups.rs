@@ -7,15 +7,15 @@ use tokio::sync::oneshot::{self, Receiver};
 
 use super::*;
 use crate::actors::messages::{
-    CancelTask, CompleteTask, FollowUpsPlanned, KeyFound, SubmitKeyed, TaskEnded, TreeGone,
-    Unreadable,
+    AgentFailed, CancelTask, CompleteTask, FollowUpsPlanned, KeyFound, SubmitKeyed, TaskEnded,
+    TreeGone, Unreadable,
 };
 use crate::actors::router::follow_ups::Looks;
 use crate::actors::router::outbox::Reply;
 use crate::domain::{
-    AgentStatus, Attempt, Exit, Fingerprint, FollowUpPlan, FollowUpRule, IdempotencyKey, Json,
-    PlannedTask, Priority, ProcessFacts, Refusal, Report, TaskId, TaskSpec, TaskStatus, TaskType,
-    TraceId,
+    AgentStatus, Attempt, Exit, Failure, Fingerprint, FollowUpPlan, FollowUpRule, IdempotencyKey,
+    Json, PIPE_CLOSED, PlannedTask, Priority, ProcessFacts, Refusal, Report, TaskId, TaskSpec,
+    TaskStatus, TaskType, TraceId,
 };
 
 type Status = Result<TaskStatus, Refusal>;
@@ -231,8 +231,8 @@ fn a_submit_that_looks_the_same_key_up_comes_first() {
     });
 }
 
-#[test]
-fn the_end_of_a_process_waits_for_the_result_that_came_before_it() {
+/// The ends of the tree and of the actor of a process come in this order, beside its result.
+fn the_end_of_a_process_waits(order: [&str; 3]) {
     discovering(|stage| {
         let (id, incarnation) = (AgentId::from_uuid(Uuid::new_v4()), Incarnation::FIRST);
         let process = ProcessFacts {
@@ -250,9 +250,21 @@ fn the_end_of_a_process_waits_for_the_result_that_came_before_it() {
         spec.preferred = Some(Ok(id));
         stage.submit(discovery, spec);
         let (attempt, report) = (Attempt::NONE.next(), success());
-        let ended = TaskEnded { id, incarnation, task_id: discovery, attempt, report };
-        stage.router.handle(ended, stage.ctx);
-        stage.router.handle(TreeGone { id, incarnation, exit: Exit::Signal(9) }, stage.ctx);
+        let mut ended = Some(TaskEnded { id, incarnation, task_id: discovery, attempt, report });
+        for what in order {
+            match what {
+                "tree" => {
+                    let gone = TreeGone { id, incarnation, exit: Exit::Signal(9) };
+                    stage.router.handle(gone, stage.ctx);
+                }
+                "actor" => {
+                    let failure = Failure::new(PIPE_CLOSED, "");
+                    let gone = AgentFailed { id, incarnation, failure, actor_gone: true };
+                    stage.router.handle(gone, stage.ctx);
+                }
+                _ => stage.router.handle(ended.take().expect("once"), stage.ctx),
+            }
+        }
         assert_eq!(stage.status(discovery), Some(TaskStatus::InProgress), "it did not move");
         stage.planned(1, Ok(plan(made)));
         assert_eq!(stage.status(discovery), None, "it is completed");
@@ -260,6 +272,14 @@ fn the_end_of_a_process_waits_for_the_result_that_came_before_it() {
         let view = stage.router.scheduler.agent_view(id).expect("it is there");
         assert_eq!(view.status, AgentStatus::Degraded, "and then its agent was lost");
     });
+}
+
+#[test]
+fn the_end_of_a_process_waits_for_the_result_that_came_before_it() {
+    the_end_of_a_process_waits(["result", "tree", "actor"]);
+    the_end_of_a_process_waits(["result", "actor", "tree"]);
+    // The spawner is faster than a long line in a pipe.
+    the_end_of_a_process_waits(["tree", "result", "actor"]);
 }
 
 #[test]
