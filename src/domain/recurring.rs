@@ -160,8 +160,11 @@ impl Recurring {
     /// Its run is made or skipped: what was missed until now went with it.
     pub(super) fn go_on(&mut self, jitter: Jitter, now: Now) {
         let Some(due) = self.due else { return };
-        let now_us = self.clock_us(now).saturating_sub(due.late_us);
-        self.done_us = self.spec.when.done_at(self.done_us, now_us.max(due.base_us));
+        let clock_us = self.clock_us(now);
+        // The next time may have come already: then something was missed, and all of it is this run.
+        let was_missed = self.spec.when.after(due.base_us).is_some_and(|next| next <= clock_us);
+        let up_to_us = if was_missed { clock_us } else { due.base_us };
+        self.done_us = self.spec.when.done_at(self.done_us, up_to_us);
         self.plan(jitter);
     }
 

@@ -67,10 +67,15 @@ impl Jobs {
     }
 
     pub(super) fn load(&mut self) {
+        self.load_only();
+        self.pass(0.0);
+    }
+
+    /// The same, before a first timer.
+    pub(super) fn load_only(&mut self) {
         let (specs, notes) = (self.specs.clone(), self.world.disk.notes.clone());
         let jitter = self.jitter;
         self.world.call(|s, now, _| s.load_schedules(specs, &notes, || jitter, now));
-        self.pass(0.0);
     }
 
     pub(super) fn id(&mut self) -> String {

@@ -27,6 +27,20 @@ fn what_was_missed_while_the_daemon_was_down_is_one_run_and_the_grid_goes_on() {
 }
 
 #[test]
+fn what_was_missed_is_one_run_also_when_the_next_time_came_while_it_was_late() {
+    for when in [every(60.0), cron("* * * * *")] {
+        let mut jobs = Jobs::of(ScheduleSpec { jitter_us: seconds(59.0), ..when });
+        jobs.world.crash_for(125.0, false);
+        jobs.jitter = Jitter::FULL;
+        jobs.load_only();
+        jobs.jitter = Jitter::from_bits(0);
+        jobs.run_due();
+        jobs.pass(20.0);
+        assert_eq!(jobs.ran(), [125.0], "the time of 120 went with that of 60");
+    }
+}
+
+#[test]
 fn a_daemon_that_never_lives_for_an_interval_runs_its_jobs_all_the_same() {
     let mut jobs = Jobs::of(every(HOUR));
     for _ in 0..12 {
