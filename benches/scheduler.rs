@@ -14,9 +14,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use daedalus::domain::{
-    AgentId, AgentKind, Attempt, ContextIds, Effect, Exit, Failure, Gates, Incarnation, Jitter,
-    Json, Limits, Now, Priority, ProcessFacts, Report, Scheduler, TaskId, TaskSpec, TaskType,
-    TaskTypes, TraceId,
+    AgentId, AgentKind, Attempt, ContextIds, Effect, Exit, Failure, GateMode, GateSpec, Gates,
+    Incarnation, Jitter, Json, Limits, Now, Priority, ProcessFacts, Report, Scheduler, TaskId,
+    TaskSpec, TaskType, TaskTypes, TraceId,
 };
 use uuid::Uuid;
 
@@ -40,9 +40,13 @@ struct Pool {
 
 impl Pool {
     fn new(agents: usize) -> Self {
+        Self::with(agents, Gates::default())
+    }
+
+    fn with(agents: usize, gates: Gates) -> Self {
         let limits = Limits { max_depth: usize::MAX, max_attempts: u32::MAX, ..Limits::default() };
         let mut pool = Self {
-            scheduler: Scheduler::new(limits, Gates::default()),
+            scheduler: Scheduler::new(limits, gates),
             now: Now::default(),
             next_id: 0,
             lives: vec![Incarnation::FIRST; agents],
@@ -63,7 +67,11 @@ impl Pool {
     /// Every agent has completed a task of every type, each at its own pace, so that affinity has
     /// something to say.
     fn learned(agents: usize) -> Self {
-        let mut pool = Self::new(agents);
+        Self::new(agents).having_learned(agents)
+    }
+
+    fn having_learned(mut self, agents: usize) -> Self {
+        let pool = &mut self;
         for kind in TaskType::ALL {
             for _ in 0..agents {
                 pool.submit(kind);
@@ -73,7 +81,7 @@ impl Pool {
                 pool.finish(run);
             }
         }
-        pool
+        self
     }
 
     fn tick(&mut self) -> Now {
@@ -180,7 +188,23 @@ fn time(turns: usize, body: impl FnOnce()) -> f64 {
 
 /// Submit, assign and finish, one after the other, while nobody else works.
 fn idle_pool(agents: usize) -> f64 {
-    let mut pool = Pool::learned(agents);
+    one_by_one(Pool::learned(agents))
+}
+
+/// The same while so many discoveries wait for a gate that is closed.
+fn beside_a_gate(agents: usize, waiting: usize) -> f64 {
+    let gate = GateSpec::new("discovery", TaskTypes::from_iter([TaskType::Discovery]));
+    let mut pool = Pool::with(agents, Gates::new(vec![gate])).having_learned(agents);
+    let now = pool.tick();
+    let closed = pool.scheduler.order_gate("discovery", GateMode::Closed, now, &mut pool.effects);
+    black_box(closed).expect("there is this gate");
+    for _ in 0..waiting {
+        pool.submit(TaskType::Discovery);
+    }
+    one_by_one(pool)
+}
+
+fn one_by_one(mut pool: Pool) -> f64 {
     let round = |pool: &mut Pool| {
         time(PER_ROUND, || {
             for _ in 0..PER_ROUND {
@@ -247,5 +271,10 @@ fn main() {
          16 and 100 (reach: 6)",
         last / 1e3,
         last / first
+    );
+    let (none, many) = (beside_a_gate(16, 0), beside_a_gate(16, 1_000_000));
+    println!(
+        "submit+assign+finish beside 1 000 000 tasks that wait for a gate: {:.2} x that beside none",
+        many / none
     );
 }

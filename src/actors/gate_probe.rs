@@ -80,7 +80,7 @@ impl GateProbe {
         let news = self.tally.count(error.is_none());
         // What goes wrong may change while it is down: an operator looks for the last of it.
         let is_other = self.tally.is_down() && error != self.told;
-        if let Some(is_up) = news.or(is_other.then_some(false)) {
+        if let Some(is_up) = news.or_else(|| is_other.then_some(false)) {
             self.told.clone_from(&error);
             let name = Arc::clone(&self.settings.name);
             self.router.do_send(GateKnown { name, is_up, error });

@@ -2,13 +2,26 @@
 
 use super::world::{World, success};
 use crate::domain::TaskType::{Discovery, General, Migration};
-use crate::domain::{GateMode, GateSpec, GateState, Refusal, SECOND_US};
+use crate::domain::{GateMode, GateSpec, GateState, Priority, Refusal, SECOND_US, TaskSpec};
 
 fn gated() -> World {
     let types = [Discovery, Migration].into_iter().collect();
     let mut world = World::with(|_| {}, vec![GateSpec::new("discovery", types)]);
     world.spawn("anna");
     world
+}
+
+#[test]
+fn a_hundred_tasks_that_wait_for_a_gate_are_in_nobodys_way() {
+    let mut world = gated();
+    world.gate("discovery", false);
+    for number in 0..100 {
+        let urgent = |spec: &mut TaskSpec| spec.priority = Priority::new(100).unwrap();
+        world.submit_with(&format!("t{number}"), Discovery, urgent).unwrap();
+    }
+    let last = |spec: &mut TaskSpec| spec.priority = Priority::new(-100).unwrap();
+    world.submit_with("late", General, last).unwrap();
+    world.expect("late", "in_progress on anna, attempt 1");
 }
 
 #[test]
