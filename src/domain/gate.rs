@@ -201,6 +201,16 @@ impl Gate {
         self.is_open && self.backlog.tasks > 0
     }
 
+    /// Whether it is open and nothing of a backlog waits any more.
+    pub(super) const fn has_caught_up(&self) -> bool {
+        self.is_open && self.backlog.tasks == 0
+    }
+
+    /// What waits from now on is no backlog.
+    pub(super) const fn catch_up(&mut self) {
+        self.backlog.until_us = 0;
+    }
+
     /// Forgets what the daemon before told, which may have been that the gate is closed.
     pub(super) const fn forget_told(&mut self) {
         self.told_open = None;

@@ -21,6 +21,8 @@ pub(super) struct GateNote {
     pub modes: BTreeMap<String, GateMode>,
     /// Since when each closed gate is closed.
     pub closed_since_us: BTreeMap<String, u64>,
+    /// For each open gate that catches up: what waits since before this moment is its backlog.
+    pub behind_until_us: BTreeMap<String, u64>,
     /// How long the types waited for their gates, if they ever did.
     pub types: BTreeMap<String, TypeNote>,
 }
@@ -44,6 +46,7 @@ impl GateNote {
         let name = |gate: &Gate| gate.spec.name.to_string();
         let ordered = gates.iter().filter(|gate| gate.mode != GateMode::Auto);
         let closed = gates.iter().filter(|gate| !gate.is_open);
+        let behind = gates.iter().filter(|gate| gate.is_open && gate.backlog.until_us > 0);
         let clock = |(kind, clock): (TaskType, Clock)| {
             let since_us = clock.since_us.map(|since_us| now.wall_of(since_us));
             (kind.name().to_owned(), TypeNote { closed_us: clock.closed_us, since_us })
@@ -52,6 +55,9 @@ impl GateNote {
             modes: ordered.map(|gate| (name(gate), gate.mode)).collect(),
             closed_since_us: closed
                 .map(|gate| (name(gate), now.wall_of(gate.since.mono_us)))
+                .collect(),
+            behind_until_us: behind
+                .map(|gate| (name(gate), now.wall_of(gate.backlog.until_us)))
                 .collect(),
             types: clocks.filter(|(_, clock)| *clock != Clock::default()).map(clock).collect(),
         }
@@ -68,6 +74,16 @@ impl GateNote {
 
     pub(super) fn closed_since_us(&self, gate: &str) -> Option<u64> {
         self.closed_since_us.get(gate).copied()
+    }
+
+    /// What waits since before this moment was the backlog of the gate when the note was written,
+    /// `now` at the latest; 0 when it had none.
+    pub(super) fn behind_until_us(&self, gate: &str, now: Now) -> u64 {
+        let latest_us = now.wall_us.saturating_add(1);
+        if self.closed_since_us.contains_key(gate) {
+            return latest_us;
+        }
+        self.behind_until_us.get(gate).map_or(0, |&until_us| until_us.min(latest_us))
     }
 
     pub(super) fn clock(&self, kind: TaskType) -> Clock {

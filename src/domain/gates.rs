@@ -72,7 +72,8 @@ impl Gates {
         for gate in &mut self.gates {
             gate.mode = note.mode(&gate.spec.name);
             gate.is_open = gate.should_be_open();
-            gate.backlog.until_us = if gate.is_open { 0 } else { u64::MAX };
+            let behind_until_us = note.behind_until_us(&gate.spec.name, now);
+            gate.backlog.until_us = if gate.is_open { behind_until_us } else { u64::MAX };
             gate.since = now;
             if let Some(since_us) = note.closed_since_us(&gate.spec.name) {
                 gate.forget_told();
@@ -88,6 +89,19 @@ impl Gates {
             }
         }
         self.note_closed(now);
+    }
+
+    /// Every task that an earlier daemon left is here: a gate behind which none of them waited has
+    /// caught up. Whether there is such a gate.
+    pub(super) fn tasks_are_here(&mut self) -> bool {
+        let mut is_any = false;
+        for gate in &mut self.gates {
+            if gate.backlog.until_us > 0 && gate.has_caught_up() {
+                gate.catch_up();
+                is_any = true;
+            }
+        }
+        is_any
     }
 
     /// What a later daemon must know.
@@ -129,7 +143,10 @@ impl Gates {
         gate.since = now;
         if opens {
             // What became pending in this very moment found it closed.
-            gate.backlog.until_us = if gate.backlog.tasks > 0 { now.mono_us + 1 } else { 0 };
+            gate.backlog.until_us = now.mono_us + 1;
+            if gate.has_caught_up() {
+                gate.catch_up();
+            }
         } else {
             gate.backlog.until_us = u64::MAX;
             (gate.backlog.tasks, gate.backlog.counted) = (0, 0);
@@ -209,17 +226,19 @@ impl Gates {
         }
     }
 
-    /// A task that waited waits no more.
-    pub(super) fn leave(&mut self, kind: TaskType, seq: Seq, wait: Wait) {
+    /// A task that waited waits no more. Whether a gate has caught up by that.
+    #[must_use]
+    pub(super) fn leave(&mut self, kind: TaskType, seq: Seq, wait: Wait) -> bool {
         let counted = usize::from(wait.counted);
-        let mut is_apart = false;
+        let (mut is_apart, mut has_caught_up) = (false, false);
         for gate in &mut self.gates {
             if gate.spec.types.contains(kind) && wait.since_us < gate.backlog.until_us {
                 gate.backlog.tasks -= 1;
                 gate.backlog.counted -= counted;
                 is_apart = true;
-                if gate.is_open && gate.backlog.tasks == 0 {
-                    gate.backlog.until_us = 0; // it has caught up
+                if gate.has_caught_up() {
+                    gate.catch_up();
+                    has_caught_up = true;
                 }
             }
         }
@@ -230,6 +249,7 @@ impl Gates {
         if self.limited.contains(kind) {
             self.waits[kind.index()].remove(&(wait.since_us, seq));
         }
+        has_caught_up
     }
 
     /// How many tasks count with the queue and with no gate.

@@ -176,7 +176,9 @@ impl Scheduler {
         let Some(task) = self.tasks.get(&seq) else { return };
         let TaskState::Pending(wait) = task.state else { return };
         self.queue.remove(task.place(), task.spec.kind, &task.exclusions());
-        self.gates.leave(task.spec.kind, seq, wait);
+        if self.gates.leave(task.spec.kind, seq, wait) {
+            self.unsaved.touch_gates();
+        }
         match wait.hold {
             Hold::Excluding { until_us: Some(at_us) } => {
                 self.timers.clear(at_us, Timer::Relax(seq));

@@ -119,6 +119,9 @@ impl Scheduler {
 
     /// Tells of what is not as usual, and waits for the rest; the tasks are here.
     pub(super) fn start_gates(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.gates.tasks_are_here() {
+            self.unsaved.touch_gates();
+        }
         for index in 0..self.gates.iter().count() {
             self.tell_of_gate(index, effects);
             // Nobody had the time yet to see whether it is open again.

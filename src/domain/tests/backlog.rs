@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::world::{World, error, success};
 use crate::domain::TaskType::{Discovery, General, Heartbeat, Migration, Research};
-use crate::domain::{GateMode, GateSpec, Refusal, TaskStatus, TaskType};
+use crate::domain::{GateMode, GateSpec, GateState, Refusal, TaskStatus, TaskType};
 
 fn gate(name: &str, types: &[TaskType]) -> GateSpec {
     GateSpec::new(name, types.iter().copied().collect())
@@ -169,7 +169,7 @@ fn of_many_those_are_tried_again_for_which_there_is_room() {
 }
 
 #[test]
-fn after_a_start_a_task_counts_as_the_gates_are_then() {
+fn after_a_start_a_task_counts_as_before() {
     let mut world = two_may_wait();
     world.order("web", GateMode::Closed).unwrap();
     for (what, kind) in [("d1", Discovery), ("d2", Discovery), ("r1", Research), ("r2", Research)] {
@@ -177,7 +177,49 @@ fn after_a_start_a_task_counts_as_the_gates_are_then() {
     }
     world.crash();
     assert_eq!(world.gate_view("web").counted, 2);
-    assert_eq!(world.gate_view("discovery").counted, 0, "nobody asks it, so it is open");
-    assert!(matches!(world.submit("t1", General), Err(Refusal::QueueFull { .. })));
+    let view = world.gate_view("discovery");
+    assert_eq!((view.state, view.counted), (GateState::Open, 2), "nobody asks it, so it is open");
+    world.submit("t1", General).expect("the backlog is not the queue's");
+    world.submit("t2", General).unwrap();
+    assert!(matches!(world.submit("t3", General), Err(Refusal::QueueFull { .. })));
     assert_eq!(world.submit("r3", Research).unwrap_err(), backlog_full("web", 2));
+    world.spawn("anna");
+    world.finish("anna", success());
+    world.expect("d2", "in_progress on anna, attempt 1");
+    world.crash();
+    assert_eq!(world.gate_view("discovery").counted, 0);
+}
+
+#[test]
+fn a_start_while_a_gate_catches_up_keeps_its_backlog_apart() {
+    let mut world = two_may_wait();
+    world.submit("d1", Discovery).unwrap();
+    world.submit("d2", Discovery).unwrap();
+    world.gate("discovery", true);
+    world.pass(1.0);
+    world.submit("m1", Migration).unwrap();
+    world.submit("t1", General).unwrap();
+    for s in [60.0, 0.0] {
+        world.crash_for(s, false);
+        assert_eq!(world.gate_view("discovery").counted, 2, "m1 came later");
+        assert!(matches!(world.submit("t2", General), Err(Refusal::QueueFull { .. })));
+    }
+    world.cancel("d1").unwrap();
+    world.cancel("d2").unwrap();
+    world.submit("m2", Migration).expect_err("nothing is behind, and m1 and t1 fill the queue");
+    world.crash();
+    assert_eq!(world.gate_view("discovery").counted, 0);
+}
+
+/// The clock of the daemon goes back when it is started again after somebody turned the clock.
+#[test]
+fn a_start_in_the_past_makes_no_backlog_of_what_comes_after_it() {
+    let mut world = two_may_wait();
+    world.submit("d1", Discovery).unwrap();
+    world.gate("discovery", true);
+    world.crash_for(-100.0, false);
+    assert_eq!(world.gate_view("discovery").counted, 1);
+    world.pass(0.001);
+    world.submit("d2", Discovery).unwrap();
+    assert_eq!(world.gate_view("discovery").counted, 1);
 }

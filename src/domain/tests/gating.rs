@@ -56,9 +56,11 @@ impl Gating {
     /// A daemon starts with these gates and what the disk has.
     pub(super) fn start(specs: &[GateSpec], disk: &Disk, now: Now) -> Self {
         let mut gating = Self { started_us: now.mono_us, ..Self::default() };
+        let mut since = BTreeMap::new();
         for task in disk.live() {
             if let TaskState::Pending(wait) = task.state {
                 gating.pending.insert(task.id, (task.spec.kind, wait.counted));
+                since.insert(task.id, wait.since_us.min(now.wall_us));
             }
         }
         let note = note(disk);
@@ -77,6 +79,13 @@ impl Gating {
             if !gate.open {
                 gate.told = None;
                 gate.backlog = gating.of_types(spec.types).collect();
+            } else if was_closed {
+                gate.backlog = gating.of_types(spec.types).collect();
+                gate.opened_us = Some(now.mono_us);
+            } else if let Some(&until_us) = note.behind_until_us.get(&*spec.name) {
+                let before = |id: &TaskId| since[id] < until_us;
+                gate.backlog = gating.of_types(spec.types).filter(before).collect();
+                gate.opened_us = Some(now.mono_us.min(until_us - 1));
             }
             gating.gates.insert(spec.name.to_string(), gate);
         }
@@ -221,6 +230,8 @@ pub(super) fn check(world: &World, inside: Inside<'_>) {
         assert_eq!(gate.runs, model.runs.len(), "the runs of the backlog of {name}");
         let closed = note.closed_since_us.contains_key(&**name);
         assert_eq!(closed, !gate.is_open, "whether {name} is closed on disk");
+        let behind = note.behind_until_us.contains_key(&**name);
+        assert_eq!(behind, gate.is_catching_up(), "whether {name} catches up on disk");
     }
     let here = inside.gates.note(world.now);
     let closed_us = |note: &GateNote| -> Vec<_> {
