@@ -116,6 +116,8 @@ pub(super) struct Gate {
     pub held_until_us: Option<u64>,
     /// How often that happened since a task completed.
     holds: u32,
+    /// When the last time was over, in monotonic microseconds.
+    hold_ended_us: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
     /// Whether its tasks may run. Follows from the above whenever that changes.
@@ -158,6 +160,7 @@ impl Gate {
             known_up: None,
             held_until_us: None,
             holds: 0,
+            hold_ended_us: 0,
             last_error: None,
             is_open,
             since: Now { mono_us: 0, wall_us: 0 },
@@ -252,18 +255,50 @@ impl Gate {
         let until_us = match self.held_until_us {
             Some(until_us) => until_us.max(now.mono_us.saturating_add(base_us)),
             None => {
-                let doubled_us = base_us.saturating_mul(1 << self.holds.min(32));
-                self.holds += 1;
-                now.mono_us.saturating_add(doubled_us.min(LONGEST_HOLD_US.max(base_us)))
+                self.holds = self.holds.saturating_add(1);
+                now.mono_us.saturating_add(self.hold_length_us())
             }
         };
         self.held_until_us = Some(until_us);
         until_us
     }
 
-    /// A task of its types completed: the dependency is of use again.
-    pub(super) const fn completed(&mut self) {
+    /// How long the last hold was in full.
+    fn hold_length_us(&self) -> u64 {
+        let base_us = self.spec.hold_us;
+        let doubled_us = base_us.saturating_mul(1 << self.holds.saturating_sub(1).min(32));
+        doubled_us.min(LONGEST_HOLD_US.max(base_us))
+    }
+
+    /// It was held for long enough.
+    pub(super) const fn end_hold(&mut self, now: Now) {
+        self.held_until_us = None;
+        self.hold_ended_us = now.mono_us;
+    }
+
+    /// How often it was held since a task completed, and until when the last time, in monotonic
+    /// microseconds; `None`: never, and it is not held now.
+    pub(super) fn held(&self) -> Option<(u32, u64)> {
+        let until_us = self.held_until_us.unwrap_or(self.hold_ended_us);
+        (self.holds > 0 || self.held_until_us.is_some()).then_some((self.holds, until_us))
+    }
+
+    /// Goes on with a hold of an earlier daemon: of its full length at most the whole is left.
+    pub(super) fn go_on_holding(&mut self, times: u32, until_us: u64, now: Now) {
+        self.holds = times;
+        if until_us > now.mono_us {
+            let longest_us = now.mono_us.saturating_add(self.hold_length_us());
+            self.held_until_us = Some(until_us.min(longest_us));
+        } else {
+            self.hold_ended_us = until_us;
+        }
+    }
+
+    /// A task of its types completed: the dependency is of use again. Whether that is news.
+    pub(super) const fn completed(&mut self) -> bool {
+        let is_news = self.holds > 0;
         self.holds = 0;
+        is_news
     }
 
     /// When a task that waits since `since_us` has waited too long, in monotonic microseconds;

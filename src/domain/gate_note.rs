@@ -23,8 +23,19 @@ pub(super) struct GateNote {
     pub closed_since_us: BTreeMap<String, u64>,
     /// For each open gate that catches up: what waits since before this moment is its backlog.
     pub behind_until_us: BTreeMap<String, u64>,
+    /// The gates that were held closed since a task of their types completed.
+    pub holds: BTreeMap<String, HoldNote>,
     /// How long the types waited for their gates, if they ever did.
     pub types: BTreeMap<String, TypeNote>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct HoldNote {
+    /// How often, since a task completed.
+    pub times: u32,
+    /// Until when the last time.
+    pub until_us: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +70,13 @@ impl GateNote {
             behind_until_us: behind
                 .map(|gate| (name(gate), now.wall_of(gate.backlog.until_us)))
                 .collect(),
+            holds: gates
+                .iter()
+                .filter_map(|gate| {
+                    let (times, until_us) = gate.held()?;
+                    Some((name(gate), HoldNote { times, until_us: now.wall_of(until_us) }))
+                })
+                .collect(),
             types: clocks.filter(|(_, clock)| *clock != Clock::default()).map(clock).collect(),
         }
     }
@@ -84,6 +102,10 @@ impl GateNote {
             return latest_us;
         }
         self.behind_until_us.get(gate).map_or(0, |&until_us| until_us.min(latest_us))
+    }
+
+    pub(super) fn hold(&self, gate: &str) -> HoldNote {
+        self.holds.get(gate).copied().unwrap_or_default()
     }
 
     pub(super) fn clock(&self, kind: TaskType) -> Clock {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::gate::{Gate, GateSpec};
-use super::gate_note::GateNote;
+use super::gate_note::{GateNote, HoldNote};
 use super::priority::Seq;
 use super::task::Wait;
 use super::task_type::{PerType, TaskType, TaskTypes};
@@ -71,6 +71,8 @@ impl Gates {
         }
         for gate in &mut self.gates {
             gate.mode = note.mode(&gate.spec.name);
+            let HoldNote { times, until_us } = note.hold(&gate.spec.name);
+            gate.go_on_holding(times, until_us, now);
             gate.is_open = gate.should_be_open();
             let behind_until_us = note.behind_until_us(&gate.spec.name, now);
             gate.backlog.until_us = if gate.is_open { behind_until_us } else { u64::MAX };
@@ -335,10 +337,10 @@ impl Gates {
         }
     }
 
-    /// A task of this type completed.
-    pub(super) fn completed(&mut self, kind: TaskType) {
-        for gate in self.gates.iter_mut().filter(|gate| gate.spec.types.contains(kind)) {
-            gate.completed();
-        }
+    /// A task of this type completed. Whether a gate has something to forget by that.
+    #[must_use]
+    pub(super) fn completed(&mut self, kind: TaskType) -> bool {
+        let needed = self.gates.iter_mut().filter(|gate| gate.spec.types.contains(kind));
+        needed.fold(false, |is_news, gate| gate.completed() || is_news)
     }
 }

@@ -109,7 +109,9 @@ impl Scheduler {
         match end {
             AttemptEnd::Completed { result, follow_ups, .. } => {
                 task.result = result;
-                self.gates.completed(task.spec.kind);
+                if self.gates.completed(task.spec.kind) {
+                    self.unsaved.touch_gates();
+                }
                 self.learn(seq, agent_id, now);
                 self.end_task(seq, TaskStatus::Completed, now, effects);
                 self.follow_up(seq, follow_ups, now, effects);

@@ -128,6 +128,9 @@ impl Scheduler {
             let look_us = self.gates.next_overdue_us(index, now);
             let Some(gate) = self.gates.get_mut(index) else { continue };
             let soonest_us = now.mono_us.saturating_add(gate.spec.start_grace_us);
+            if let Some(at_us) = gate.held_until_us {
+                self.timers.set(at_us, Timer::GateHold(index));
+            }
             if let Some(at_us) = gate.quiet_until_us {
                 self.timers.set(at_us, Timer::GateQuiet(index));
             }
@@ -170,6 +173,7 @@ impl Scheduler {
             }
             gate.last_error = Some(error.message.clone());
             self.timers.set(gate.hold(now), Timer::GateHold(index));
+            self.unsaved.touch_gates();
             self.settle_gate(index, now, effects);
         }
         if !is_held {
@@ -184,7 +188,8 @@ impl Scheduler {
     /// The gate was held closed for long enough.
     pub(super) fn end_hold(&mut self, index: usize, now: Now, effects: &mut Vec<Effect>) {
         let Some(gate) = self.gates.get_mut(index) else { return };
-        gate.held_until_us = None;
+        gate.end_hold(now);
+        self.unsaved.touch_gates();
         self.settle_gate(index, now, effects);
     }
 

@@ -68,6 +68,7 @@ impl Scheduler {
                 }
                 Timer::GateHold(index) => {
                     self.move_gate(index, |gate| &mut gate.held_until_us, at_us);
+                    self.unsaved.touch_gates();
                 }
                 Timer::GateQuiet(index) => {
                     self.move_gate(index, |gate| &mut gate.quiet_until_us, at_us);

@@ -206,3 +206,32 @@ fn a_pause_of_the_daemon_makes_a_hold_no_shorter() {
     assert_eq!(held_for_s(&world), Some(5.0));
     assert_eq!(world.scheduler.next_timeout(), Some(world.now.mono_us + 5 * SECOND_US));
 }
+
+#[test]
+fn a_hold_goes_on_in_the_next_daemon() {
+    let mut world = gated();
+    world.submit("d1", Discovery).unwrap();
+    world.finish("anna", unavailable());
+    world.pass(5.0);
+    world.finish("anna", unavailable());
+    assert_eq!(held_for_s(&world), Some(10.0));
+    world.cancel("d1").unwrap();
+    world.crash_for(4.0, false);
+    assert_eq!(world.gate_view("discovery").state, GateState::Closed);
+    assert_eq!(held_for_s(&world), Some(6.0), "the rest of it");
+    world.crash_for(-3_600.0, false);
+    assert_eq!(held_for_s(&world), Some(10.0), "not more than all of it");
+    world.crash_for(60.0, false);
+    assert_eq!(held_for_s(&world), None);
+    world.restart("anna");
+    world.submit("d3", Discovery).unwrap();
+    world.finish("anna", unavailable());
+    assert_eq!(held_for_s(&world), Some(20.0), "it has not forgotten how often");
+    world.pass(20.0);
+    world.finish("anna", success());
+    world.crash();
+    world.restart("anna");
+    world.submit("d4", Discovery).unwrap();
+    world.finish("anna", unavailable());
+    assert_eq!(held_for_s(&world), Some(5.0), "nor that a task completed since");
+}

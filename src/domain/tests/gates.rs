@@ -234,12 +234,12 @@ fn a_gate_is_never_closed_since_a_moment_that_has_not_come() {
 
 /// Nothing is asked of such a gate, so whoever reads the log would never hear of its opening.
 #[test]
-fn a_gate_that_was_held_when_the_daemon_ended_is_told_as_open() {
+fn a_gate_whose_hold_was_over_when_the_daemon_started_is_told_as_open() {
     let mut world = gated();
     world.submit("t1", Migration).unwrap();
     world.finish("anna", super::world::unavailable());
     assert_eq!(world.told(), ["discovery closed, 0 wait: no answer"]);
-    world.crash();
+    world.crash_for(5.0, false);
     assert_eq!(world.told(), ["discovery open, 1 wait"]);
 }
 

@@ -75,7 +75,8 @@ impl Gating {
                 backlog: BTreeSet::new(),
                 runs: BTreeSet::new(),
             };
-            gate.open = gate.should_be_open(note.mode(&spec.name), false);
+            let held = note.hold(&spec.name).until_us > now.wall_us;
+            gate.open = gate.should_be_open(note.mode(&spec.name), held);
             if !gate.open {
                 gate.told = None;
                 gate.backlog = gating.of_types(spec.types).collect();
@@ -234,6 +235,10 @@ pub(super) fn check(world: &World, inside: Inside<'_>) {
         assert_eq!(behind, gate.is_catching_up(), "whether {name} catches up on disk");
     }
     let here = inside.gates.note(world.now);
+    let times = |note: &GateNote| -> Vec<_> {
+        note.holds.iter().map(|(gate, hold)| (gate.clone(), hold.times)).collect()
+    };
+    assert_eq!(times(&note), times(&here), "the holds on disk");
     let closed_us = |note: &GateNote| -> Vec<_> {
         let types = note.types.iter();
         types
