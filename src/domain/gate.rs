@@ -124,6 +124,10 @@ pub(super) struct Gate {
     pub is_open: bool,
     /// Since when they may, or wait.
     pub since: Now,
+    /// Since when the dependency is down: an opening that was of no use (no task of its types
+    /// completed, its backlog still waits, and it was shorter than a task may wait) is no end of
+    /// that. `None` when it is not.
+    pub down_since: Option<Now>,
     /// What was told last; `None`: nothing since the start.
     told_open: Option<bool>,
     /// Until when nobody is told that it is closed only because nothing good is known yet, in
@@ -164,6 +168,7 @@ impl Gate {
             last_error: None,
             is_open,
             since: Now { mono_us: 0, wall_us: 0 },
+            down_since: None,
             told_open: if is_open { Some(true) } else { None },
             quiet_until_us: None,
             look_us: None,
@@ -209,9 +214,19 @@ impl Gate {
         self.is_open && self.backlog.tasks == 0
     }
 
-    /// What waits from now on is no backlog.
+    /// What waits from now on is no backlog, and the dependency is not down.
     pub(super) const fn catch_up(&mut self) {
         self.backlog.until_us = 0;
+        self.down_since = None;
+    }
+
+    /// Closes it: everything of its types is its backlog.
+    pub(super) const fn close(&mut self, now: Now) {
+        let open_us = now.since(self.since.mono_us);
+        if self.down_since.is_none() || matches!(self.spec.max_wait_us, Some(us) if us <= open_us) {
+            self.down_since = Some(now);
+        }
+        self.backlog.until_us = u64::MAX;
     }
 
     /// Forgets what the daemon before told, which may have been that the gate is closed.
@@ -295,9 +310,11 @@ impl Gate {
     }
 
     /// A task of its types completed: the dependency is of use again. Whether that is news.
-    pub(super) const fn completed(&mut self) -> bool {
-        let is_news = self.holds > 0;
-        self.holds = 0;
+    pub(super) fn completed(&mut self) -> bool {
+        // One that was begun before does not open it; but what was before the closing is over.
+        let down_since = (!self.is_open).then_some(self.since);
+        let is_news = self.holds > 0 || self.down_since != down_since;
+        (self.holds, self.down_since) = (0, down_since);
         is_news
     }
 
@@ -305,6 +322,7 @@ impl Gate {
     /// `None`: never.
     pub(super) fn gives_up_us(&self, since_us: u64) -> Option<u64> {
         let max_wait_us = self.spec.max_wait_us.filter(|_| !self.is_open)?;
-        Some(since_us.max(self.since.mono_us).saturating_add(max_wait_us))
+        let down_us = self.down_since.unwrap_or(self.since).mono_us;
+        Some(since_us.max(down_us).saturating_add(max_wait_us))
     }
 }

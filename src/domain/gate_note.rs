@@ -23,6 +23,8 @@ pub(super) struct GateNote {
     pub closed_since_us: BTreeMap<String, u64>,
     /// For each open gate that catches up: what waits since before this moment is its backlog.
     pub behind_until_us: BTreeMap<String, u64>,
+    /// Since when each dependency is down whose gate is closed or catches up.
+    pub down_since_us: BTreeMap<String, u64>,
     /// The gates that were held closed since a task of their types completed.
     pub holds: BTreeMap<String, HoldNote>,
     /// How long the types waited for their gates, if they ever did.
@@ -70,6 +72,10 @@ impl GateNote {
             behind_until_us: behind
                 .map(|gate| (name(gate), now.wall_of(gate.backlog.until_us)))
                 .collect(),
+            down_since_us: gates
+                .iter()
+                .filter_map(|gate| Some((name(gate), now.wall_of(gate.down_since?.mono_us))))
+                .collect(),
             holds: gates
                 .iter()
                 .filter_map(|gate| {
@@ -92,6 +98,10 @@ impl GateNote {
 
     pub(super) fn closed_since_us(&self, gate: &str) -> Option<u64> {
         self.closed_since_us.get(gate).copied()
+    }
+
+    pub(super) fn down_since_us(&self, gate: &str) -> Option<u64> {
+        self.down_since_us.get(gate).copied()
     }
 
     /// What waits since before this moment was the backlog of the gate when the note was written,

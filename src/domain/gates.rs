@@ -84,6 +84,10 @@ impl Gates {
                     gate.since = Now { mono_us: since_us, wall_us: since_us };
                 }
             }
+            let down_us =
+                note.down_since_us(&gate.spec.name).map(|since_us| since_us.min(now.wall_us));
+            let down_since = down_us.map(|since_us| Now { mono_us: since_us, wall_us: since_us });
+            gate.down_since = down_since.or((!gate.is_open).then_some(gate.since));
             if !gate.is_open {
                 gate.forget_told();
                 let quiet_until_us = now.mono_us.saturating_add(gate.spec.start_grace_us);
@@ -142,7 +146,6 @@ impl Gates {
             return false;
         }
         gate.is_open = opens;
-        gate.since = now;
         if opens {
             // What became pending in this very moment found it closed.
             gate.backlog.until_us = now.mono_us + 1;
@@ -150,7 +153,7 @@ impl Gates {
                 gate.catch_up();
             }
         } else {
-            gate.backlog.until_us = u64::MAX;
+            gate.close(now);
             (gate.backlog.tasks, gate.backlog.counted) = (0, 0);
             for kind in gate.spec.types.iter() {
                 let pending = &mut self.pending[kind.index()];
@@ -160,6 +163,7 @@ impl Gates {
                 pending.apart = pending.counted;
             }
         }
+        gate.since = now;
         self.note_closed(now);
         true
     }

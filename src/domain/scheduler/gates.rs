@@ -237,7 +237,8 @@ impl Scheduler {
 fn waited_too_long(gate: &Gate) -> String {
     let (name, max_wait_us) = (&gate.spec.name, gate.spec.max_wait_us.unwrap_or_default());
     let max_wait_s = max_wait_us as f64 / 1e6;
-    let since = i64::try_from(gate.since.wall_us).ok().and_then(DateTime::from_timestamp_micros);
+    let since_us = gate.down_since.unwrap_or(gate.since).wall_us;
+    let since = i64::try_from(since_us).ok().and_then(DateTime::from_timestamp_micros);
     let since = since.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true);
     let cause = gate.cause().unwrap_or_default();
     format!("it waited {max_wait_s} s for {name}, which is down since {since}: {cause}")

@@ -48,6 +48,82 @@ fn a_task_that_waited_too_long_fails_and_says_for_what() {
 }
 
 #[test]
+fn an_opening_that_is_of_no_use_is_no_end_of_the_wait() {
+    let mut world = patient();
+    world.spawn("anna");
+    for n in 1..=5 {
+        world.submit(&format!("d{n}"), Discovery).unwrap();
+    }
+    let began = world.now.mono_us;
+    // Held for 5, 10, 20 and 40 s: never for as long as they may wait.
+    while world.gate_view("discovery").waiting > 1 {
+        world.finish("anna", unavailable());
+        let held = world.gate_view("discovery").held_until.unwrap();
+        world.pass_until(held.mono_us);
+        assert!(world.now.mono_us - began <= 90 * SECOND_US, "they wait for ever");
+    }
+    for what in ["d4", "d5"] {
+        world.expect(what, "failed");
+    }
+    let message =
+        "it waited 60 s for discovery, which is down since 2023-11-14T22:13:20Z: no answer";
+    assert_eq!(world.view("d5").summary.error.unwrap().message, message);
+}
+
+#[test]
+fn a_task_that_completes_or_a_backlog_that_is_gone_ends_the_time_that_a_dependency_is_down() {
+    for is_of_use in [true, false] {
+        let mut world = patient();
+        world.gate("discovery", false);
+        for what in ["d1", "d2", "d3"] {
+            world.submit(what, Discovery).unwrap();
+        }
+        world.pass(50.0);
+        world.gate("discovery", true);
+        world.spawn("anna");
+        if is_of_use {
+            world.finish("anna", success());
+        }
+        world.order("discovery", GateMode::Closed).unwrap();
+        world.crash();
+        world.pass(10.0);
+        let is_left = if is_of_use { "pending: gate_closed:discovery" } else { "failed" };
+        world.expect("d3", is_left);
+    }
+    let mut world = patient();
+    world.gate("discovery", false);
+    world.submit("d1", Discovery).unwrap();
+    world.pass(50.0);
+    world.gate("discovery", true);
+    world.spawn("anna");
+    world.submit("d2", Discovery).unwrap();
+    world.pass(1.0);
+    world.gate("discovery", false);
+    world.pass(59.0);
+    world.expect("d2", "pending: gate_closed:discovery");
+}
+
+/// What was begun before a closing may complete after it.
+#[test]
+fn a_task_that_completes_behind_a_closed_gate_ends_what_was_before_the_closing() {
+    let mut world = patient();
+    world.gate("discovery", false);
+    for what in ["d1", "d2"] {
+        world.submit(what, Discovery).unwrap();
+    }
+    world.pass(50.0);
+    world.gate("discovery", true);
+    world.spawn("anna");
+    world.gate("discovery", false);
+    world.pass(5.0);
+    world.finish("anna", success());
+    world.pass(54.9);
+    world.expect("d2", "pending: gate_closed:discovery");
+    world.pass(0.1);
+    world.expect("d2", "failed");
+}
+
+#[test]
 fn a_task_that_came_back_waits_as_long_as_any_other() {
     let mut world = patient();
     world.spawn("anna");

@@ -9,7 +9,7 @@ use crate::domain::gate_note::{GATES_NOTE, GateNote};
 use crate::domain::scheduler::Inside;
 use crate::domain::{
     AgentId, AgentStatus, Attempt, Effect, Event, GateMode, GateSpec, GateView, Now, Refusal,
-    TaskId, TaskState, TaskType, TaskTypes,
+    TaskId, TaskState, TaskStatus, TaskType, TaskTypes,
 };
 
 /// The model.
@@ -29,6 +29,10 @@ struct Model {
     told: Option<bool>,
     known: Option<bool>,
     opened_us: Option<u64>,
+    /// Since when it is open or closed.
+    since_us: u64,
+    /// Since when the dependency is down.
+    down_us: Option<u64>,
     backlog: BTreeSet<TaskId>,
     /// Runs that were begun while it caught up.
     runs: BTreeSet<(AgentId, TaskId, Attempt)>,
@@ -41,6 +45,12 @@ fn note(disk: &Disk) -> GateNote {
 impl Model {
     fn is_catching_up(&self) -> bool {
         self.open && !self.backlog.is_empty()
+    }
+
+    fn see_whether_it_caught_up(&mut self) {
+        if self.open && self.backlog.is_empty() {
+            self.down_us = None;
+        }
     }
 
     fn should_be_open(&self, mode: GateMode, held: bool) -> bool {
@@ -72,11 +82,18 @@ impl Gating {
                 told: (!spec.is_probed && !was_closed).then_some(true),
                 known: None,
                 opened_us: None,
+                since_us: now.wall_us,
+                down_us: None,
                 backlog: BTreeSet::new(),
                 runs: BTreeSet::new(),
             };
             let held = note.hold(&spec.name).until_us > now.wall_us;
             gate.open = gate.should_be_open(note.mode(&spec.name), held);
+            if let Some(&since_us) = note.closed_since_us.get(&*spec.name).filter(|_| !gate.open) {
+                gate.since_us = since_us.min(now.wall_us);
+            }
+            let down_us = note.down_since_us.get(&*spec.name).map(|&us| us.min(now.wall_us));
+            gate.down_us = down_us.or((!gate.open).then_some(gate.since_us));
             if !gate.open {
                 gate.told = None;
                 gate.backlog = gating.of_types(spec.types).collect();
@@ -88,6 +105,7 @@ impl Gating {
                 gate.backlog = gating.of_types(spec.types).filter(before).collect();
                 gate.opened_us = Some(now.mono_us.min(until_us - 1));
             }
+            gate.see_whether_it_caught_up();
             gating.gates.insert(spec.name.to_string(), gate);
         }
         gating
@@ -129,6 +147,14 @@ impl Gating {
         self.pending.remove(&id);
         for gate in self.gates.values_mut() {
             gate.backlog.remove(&id);
+            gate.see_whether_it_caught_up();
+        }
+    }
+
+    /// A task of this type completed: an opening was of use.
+    fn completed(&mut self, kind: TaskType) {
+        for gate in self.gates.values_mut().filter(|gate| gate.spec.types.contains(kind)) {
+            gate.down_us = (!gate.open).then_some(gate.since_us);
         }
     }
 
@@ -149,11 +175,19 @@ impl Gating {
         gate.told = Some(open);
         if gate.open && !open {
             gate.backlog.extend(pending);
+            let open_us = now.mono_us - gate.since_us;
+            if gate.down_us.is_none() || gate.spec.max_wait_us.is_some_and(|us| us <= open_us) {
+                gate.down_us = Some(now.mono_us);
+            }
+        }
+        if gate.open != open {
+            gate.since_us = now.mono_us;
         }
         if !gate.open && open {
             gate.opened_us = Some(now.mono_us);
         }
         gate.open = open;
+        gate.see_whether_it_caught_up();
     }
 
     /// Follows the events of a turn that is on disk; `runs` are the runs after it.
@@ -198,7 +232,12 @@ impl Gating {
                     }
                     self.leave(*task_id);
                 }
-                Event::TaskEnded { task_id, .. } => self.leave(*task_id),
+                Event::TaskEnded { task_id, status, .. } => {
+                    if *status == TaskStatus::Completed {
+                        self.completed(kind(task_id));
+                    }
+                    self.leave(*task_id);
+                }
                 _ => {}
             }
         }
@@ -231,6 +270,10 @@ pub(super) fn check(world: &World, inside: Inside<'_>) {
         assert_eq!(gate.runs, model.runs.len(), "the runs of the backlog of {name}");
         let closed = note.closed_since_us.contains_key(&**name);
         assert_eq!(closed, !gate.is_open, "whether {name} is closed on disk");
+        let down_us = gate.down_since.map(|since| since.mono_us);
+        assert_eq!(down_us, model.down_us, "since when {name} is down");
+        let is_down = note.down_since_us.contains_key(&**name);
+        assert_eq!(is_down, down_us.is_some(), "whether {name} is down on disk");
         let behind = note.behind_until_us.contains_key(&**name);
         assert_eq!(behind, gate.is_catching_up(), "whether {name} catches up on disk");
     }
@@ -263,7 +306,8 @@ pub(super) fn nobody_waited_too_long(world: &World) {
         }
         for task in inside.tasks.values().filter(|task| gate.spec.types.contains(task.spec.kind)) {
             let TaskState::Pending(wait) = task.state else { continue };
-            let ends_us = wait.since_us.max(gate.since.mono_us) + max_wait_us;
+            let down_us = world.gating.gates[&*gate.spec.name].down_us.expect("it is closed");
+            let ends_us = wait.since_us.max(down_us) + max_wait_us;
             assert!(ends_us + late_us > now_us, "{} waited too long", name(task.id));
         }
     }
