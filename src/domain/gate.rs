@@ -263,17 +263,19 @@ impl Gate {
         }
     }
 
-    /// A task says that the dependency is down: holds the gate closed, for twice as long as the
-    /// last time when that has passed. Several tasks that say so at once are one time.
-    pub(super) fn hold(&mut self, now: Now) -> u64 {
-        let base_us = self.spec.hold_us;
-        let until_us = match self.held_until_us {
-            Some(until_us) => until_us.max(now.mono_us.saturating_add(base_us)),
-            None => {
-                self.holds = self.holds.saturating_add(1);
-                now.mono_us.saturating_add(self.hold_length_us())
-            }
+    /// A task that was assigned at `assigned_us` says that the dependency is down: holds the gate
+    /// closed, for twice as long as the last time. One that was assigned before that was over tells
+    /// of the same outage, and only makes it last.
+    pub(super) fn hold(&mut self, assigned_us: u64, now: Now) -> u64 {
+        let is_known =
+            self.held_until_us.is_some() || (self.holds > 0 && assigned_us < self.hold_ended_us);
+        let length_us = if is_known {
+            self.spec.hold_us
+        } else {
+            self.holds = self.holds.saturating_add(1);
+            self.hold_length_us()
         };
+        let until_us = now.mono_us.saturating_add(length_us).max(self.held_until_us.unwrap_or(0));
         self.held_until_us = Some(until_us);
         until_us
     }

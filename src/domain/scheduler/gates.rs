@@ -157,10 +157,10 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) -> AttemptEnd {
         let AttemptEnd::Failed { error, usage } = end else { return end };
-        let kind = self.tasks.get(&seq).map(|task| task.spec.kind);
-        let Some(kind) = kind.filter(|_| error.code == DEPENDENCY_UNAVAILABLE) else {
-            return AttemptEnd::Failed { error, usage };
-        };
+        let task = self.tasks.get(&seq).filter(|_| error.code == DEPENDENCY_UNAVAILABLE);
+        let Some(task) = task else { return AttemptEnd::Failed { error, usage } };
+        let kind = task.spec.kind;
+        let assigned_us = task.attempts.last().map_or(0, |record| record.assigned.mono_us);
         let mut is_held = false;
         for index in self.gates.needed_by(kind) {
             let Some(gate) = self.gates.get_mut(index) else { continue };
@@ -172,7 +172,7 @@ impl Scheduler {
                 self.timers.clear(at_us, Timer::GateHold(index));
             }
             gate.last_error = Some(error.message.clone());
-            self.timers.set(gate.hold(now), Timer::GateHold(index));
+            self.timers.set(gate.hold(assigned_us, now), Timer::GateHold(index));
             self.unsaved.touch_gates();
             self.settle_gate(index, now, effects);
         }

@@ -1,6 +1,6 @@
 //! A task says that its dependency is down: the gate is held closed for a while.
 
-use super::world::{World, error, success, unavailable};
+use super::world::{World, error, name, success, unavailable};
 use crate::domain::TaskType::{Discovery, General, Migration};
 use crate::domain::{GateMode, GateSpec, GateState, Report, SECOND_US, TaskError};
 
@@ -101,6 +101,36 @@ fn several_tasks_that_say_so_at_once_are_one_time() {
     world.pass(3.0);
     world.finish("carl", unavailable());
     assert_eq!(held_for_s(&world), Some(5.0), "at least so long from the last one");
+}
+
+#[test]
+fn late_reports_of_one_outage_are_one_time() {
+    let mut world = gated();
+    let others = ["bert", "carl", "dora"];
+    for who in others {
+        world.spawn(who);
+    }
+    for what in ["d1", "d2", "d3", "d4"] {
+        world.submit(what, Discovery).unwrap();
+    }
+    world.finish("anna", unavailable());
+    world.cancel("d1").unwrap();
+    for who in ["bert", "carl"] {
+        world.pass(6.0);
+        assert_eq!(held_for_s(&world), None);
+        let (late, _) = world.run_of(who).unwrap();
+        world.finish(who, unavailable());
+        assert_eq!(held_for_s(&world), Some(5.0), "it was begun before the first hold");
+        world.cancel(&name(late)).unwrap();
+    }
+    world.pass(5.0);
+    world.submit("d5", Discovery).unwrap();
+    world.expect("d5", "in_progress on anna, attempt 1");
+    world.finish("anna", unavailable());
+    assert_eq!(held_for_s(&world), Some(10.0), "this one was begun after it");
+    world.pass(3.0);
+    world.finish("dora", unavailable());
+    assert_eq!(held_for_s(&world), Some(7.0), "a late one makes it no shorter");
 }
 
 #[test]
