@@ -87,7 +87,7 @@ impl Gates {
             let down_us =
                 note.down_since_us(&gate.spec.name).map(|since_us| since_us.min(now.wall_us));
             let down_since = down_us.map(|since_us| Now { mono_us: since_us, wall_us: since_us });
-            gate.down_since = down_since.or((!gate.is_open).then_some(gate.since));
+            gate.down_since = down_since.or_else(|| (!gate.is_open).then_some(gate.since));
             if !gate.is_open {
                 gate.forget_told();
                 let quiet_until_us = now.mono_us.saturating_add(gate.spec.start_grace_us);
@@ -344,7 +344,10 @@ impl Gates {
     /// A task of this type completed. Whether a gate has something to forget by that.
     #[must_use]
     pub(super) fn completed(&mut self, kind: TaskType) -> bool {
-        let needed = self.gates.iter_mut().filter(|gate| gate.spec.types.contains(kind));
-        needed.fold(false, |is_news, gate| gate.completed() || is_news)
+        let mut is_news = false;
+        for gate in self.gates.iter_mut().filter(|gate| gate.spec.types.contains(kind)) {
+            is_news |= gate.completed();
+        }
+        is_news
     }
 }

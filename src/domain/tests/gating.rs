@@ -93,7 +93,7 @@ impl Gating {
                 gate.since_us = since_us.min(now.wall_us);
             }
             let down_us = note.down_since_us.get(&*spec.name).map(|&us| us.min(now.wall_us));
-            gate.down_us = down_us.or((!gate.open).then_some(gate.since_us));
+            gate.down_us = down_us.or_else(|| (!gate.open).then_some(gate.since_us));
             if !gate.open {
                 gate.told = None;
                 gate.backlog = gating.of_types(spec.types).collect();
