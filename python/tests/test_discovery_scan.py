@@ -6,6 +6,8 @@ import ast
 import asyncio
 import json
 import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,12 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
+from daedalus.discovery import source
 from daedalus.discovery.items import KEYS, item
 from daedalus.discovery.patterns import PATTERNS
 from daedalus.discovery.scan import COUNTED, ID_CHARS, components, scan
 from daedalus.discovery.settings import request, settings
-from daedalus.discovery.source import Unreadable, decode
+from daedalus.discovery.source import WRITTEN_CHARS, Source, Unreadable, _has_long_name, decode
 
 ROOM = 1 << 20
 
@@ -215,6 +218,81 @@ def test_a_real_package() -> None:
     assert any(line.startswith("missing_type_hints") for line in by_id["queues.py::Queue"]["enhancement_opportunities"])
     assert any(line.startswith("bare_except") for line in by_id["queues.py::Queue"]["risk_factors"])
     assert 0 < scanned["recommended"] < scanned["with_findings"] / 2
+
+
+class Counted:
+    """A regular expression that notes how many characters it has looked at."""
+
+    def __init__(self, expression: re.Pattern[str]) -> None:
+        self.expression, self.characters = expression, 0
+
+    def search(self, text: str) -> re.Match[str] | None:
+        self.characters += len(text)
+        return self.expression.search(text)
+
+
+@pytest.mark.parametrize("end", ["", "# TODO last\n# FIXME of all\n"])
+def test_remarks_are_looked_for_once_for_a_file(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    counted = Counted(source._TODO)
+    monkeypatch.setattr(source, "_TODO", counted)
+    text = "".join(f"def f{n}() -> int:\n    # one\n    return {n}  # two\n" for n in range(3000)) + end
+    found = list(components(text, "m.py", None, PATTERNS))
+    assert len(found) >= 3000
+    assert [one.name for one in found if one.findings] == ["m"] * bool(end)
+    assert len(text) <= counted.characters <= 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    "before", ["import ", "from ", "from .", "from.. ", "import x, ", "import\\\n", "if 1: import "]
+)
+def test_a_long_name_is_found_wherever_it_stands(before: str) -> None:
+    after = " import y" if "from" in before else ""
+    for parts, fits in ((150, True), (300, False)):
+        text = f"{before}a{'.b' * (parts - 1)}{after}\n"
+        if fits:
+            assert Source(text).text == text
+        else:
+            with pytest.raises(Unreadable, match="too_deep"):
+                Source(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import" * 160_000,
+        "from." * 190_000,
+        ("import . " * 199 + ";") * 500,
+        "import" + " " * 900_000,
+        "from " + ". " * 450_000,
+        ", a" * 300_000,
+        ("," + "a." * 199 + ";") * 2500,
+    ],
+    ids=range(7),
+)
+def test_nothing_takes_long_to_be_searched_for_long_names(text: str) -> None:
+    began = time.monotonic()
+    _has_long_name(text)
+    # What goes back over the text for each beginning takes minutes.
+    assert time.monotonic() - began < 10
+
+
+def test_calls_in_calls_are_not_all_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    unparse = ast.unparse
+
+    def counted(node: ast.AST) -> str:
+        code = unparse(node)
+        sizes.append(len(code))
+        return code
+
+    monkeypatch.setattr(ast, "unparse", counted)
+    (one,) = components(f"d{'.iteritems()' * 300}\n", "m.py", None, PATTERNS)
+    assert len(one.findings) == 300
+    proposed = [len(finding.after) for finding in one.findings if finding.after]
+    # d.items(), d.items().items() ... : the 71st is too long.
+    assert sorted(proposed)[0] == len("d.items()")
+    assert 40 < len(proposed) <= len(sizes) < 100
+    assert max(proposed) <= WRITTEN_CHARS
 
 
 FRAGMENTS = st.sampled_from(

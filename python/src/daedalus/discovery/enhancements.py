@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import deque
 from collections.abc import Iterator
 
 from daedalus.discovery.found import Found, Look
@@ -78,7 +79,7 @@ def percent_format(node: ast.AST, _look: Look) -> Iterator[Found]:
 
 
 def _f_string(template: str, right: ast.expr) -> str | None:
-    values = list(right.elts) if isinstance(right, ast.Tuple) else [right]
+    values = deque(right.elts if isinstance(right, ast.Tuple) else [right])
     if any(isinstance(value, (ast.Starred, ast.Dict)) for value in values):
         return None
     pieces: list[ast.expr] = []
@@ -95,7 +96,7 @@ def _f_string(template: str, right: ast.expr) -> str | None:
         if found["kind"] is None:
             pieces.append(ast.Constant("%"))
         elif values:
-            pieces.append(_replacement(found["spec"], found["kind"], values.pop(0)))
+            pieces.append(_replacement(found["spec"], found["kind"], values.popleft()))
         else:
             return None
     return None if values else written(ast.JoinedStr(pieces))

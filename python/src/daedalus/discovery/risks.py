@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import re
 import shlex
 from collections.abc import Iterator
 
@@ -15,7 +14,6 @@ LONG_FUNCTION_LINES = 60
 #: One remark in so many lines is dense; a single one is no density.
 LINES_PER_TODO = 25
 LEAST_TODOS = 2
-_TODO = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 _SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~=%{}\n")
 _SHELLS = frozenset({"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"})
 _BLOCKING = frozenset(
@@ -175,8 +173,6 @@ def long_function(node: ast.AST, _look: Look) -> Iterator[Found]:
 
 def todo_density(look: Look) -> Iterator[Found]:
     """Many remarks that something is not finished."""
-    if not _TODO.search(look.source.text):
-        return
-    remarks = [line for line in look.part.lines if _TODO.search(look.source.comments().get(line, ""))]
+    remarks = [line for line in look.part.lines if line in look.source.remarks]
     if len(remarks) >= LEAST_TODOS and len(remarks) * LINES_PER_TODO >= len(look.part.lines):
         yield from map(Found, remarks)

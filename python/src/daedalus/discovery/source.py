@@ -5,16 +5,25 @@ from __future__ import annotations
 import ast
 import codecs
 import contextlib
+import functools
 import io
 import re
 import tokenize
 import warnings
 
+from daedalus.discovery.parts import children
+
 #: Codecs that decode in linear time; Python knows some that do not.
 _ENCODINGS = re.compile(r"(utf-8|ascii|iso8859-\d+|cp\d+|koi8-[rtu])$")
 #: CPython 3.11 needs minutes for a name of a hundred thousand parts, and nothing can interrupt it.
-_LONG_NAME = re.compile(r"(?:import|from|,)(?:[ \t\f\\\n]*\w+[ \t\f\\\n]*\.){200}")
+_LONG_NAME_PARTS = 200
+_NAME_PARTS = re.compile(
+    rf"(?:\b(?:import|from)\b|,)[ \t\f\\\n.]*((?:\w+[ \t\f\\\n]*\.[ \t\f\\\n]*){{0,{_LONG_NAME_PARTS}}})"
+)
+_TODO = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 SHOWN_CHARS = 160
+#: Longer code is no proposal.
+WRITTEN_CHARS = 4 * SHOWN_CHARS
 
 
 class Unreadable(Exception):
@@ -43,7 +52,7 @@ class Source:
     """One file: its lines, its tree, and what its names mean."""
 
     def __init__(self, text: str) -> None:
-        if _LONG_NAME.search(text):
+        if _has_long_name(text):
             raise Unreadable("too_deep")
         try:
             with warnings.catch_warnings():
@@ -57,7 +66,7 @@ class Source:
         self.lines = text.split("\n")
         self._imported: dict[str, str] = {}
         self._bound: set[str] = set()
-        self._comments: dict[int, str] | None = None
+        self._shown: dict[int, str] = {}
         for node in ast.walk(self.tree):
             self._note(node)
 
@@ -94,22 +103,30 @@ class Source:
         """The full name of what was imported, any other dotted name as it is written."""
         return self.imported(node) or dotted(node)
 
-    def comments(self) -> dict[int, str]:
-        """The comments by their lines; a tree has none."""
-        if self._comments is None:
-            self._comments = {}
-            # Without a sign of one the slow way is saved.
-            if "#" in self.text:
-                with contextlib.suppress(tokenize.TokenError, SyntaxError):
-                    for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
-                        if token.type == tokenize.COMMENT:
-                            self._comments[token.start[0]] = token.string
-        return self._comments
+    @functools.cached_property
+    def remarks(self) -> frozenset[int]:
+        """The lines with a comment that something is not finished. Found once for all components of the file."""
+        lines: set[int] = set()
+        # A tree has no comments; without a sign of one the slow way is saved.
+        if "#" in self.text and _TODO.search(self.text):
+            with contextlib.suppress(tokenize.TokenError, SyntaxError):
+                for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
+                    if token.type == tokenize.COMMENT and _TODO.search(token.string):
+                        lines.add(token.start[0])
+        return frozenset(lines)
 
     def line(self, number: int) -> str:
         """A line as it is shown to people."""
-        shown = self.lines[number - 1].strip()
-        return shown if len(shown) <= SHOWN_CHARS else f"{shown[:SHOWN_CHARS]}..."
+        # Once for a line: a long one can have thousands of findings.
+        if number not in self._shown:
+            shown = self.lines[number - 1].strip()
+            self._shown[number] = shown if len(shown) <= SHOWN_CHARS else f"{shown[:SHOWN_CHARS]}..."
+        return self._shown[number]
+
+
+def _has_long_name(text: str) -> bool:
+    # Every search goes on behind the last, so that no character is looked at for more than one name.
+    return any(found[1].count(".") == _LONG_NAME_PARTS for found in _NAME_PARTS.finditer(text))
 
 
 def dotted(node: ast.expr) -> str | None:
@@ -124,9 +141,30 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def written(node: ast.AST) -> str | None:
-    """An expression or statement as code, when Python can write it."""
+    """An expression or statement as code, when Python can write it and it is short."""
+    # Calls stand in calls, and each of them may be asked for: what is too long is not written at all.
+    if not _is_short(node):
+        return None
     try:
-        code = ast.unparse(ast.fix_missing_locations(node))
+        # Only a statement is asked for its line when it is written.
+        code = ast.unparse(ast.fix_missing_locations(node) if isinstance(node, ast.stmt) else node)
     except (RecursionError, ValueError):
         return None
-    return code if len(code) <= 4 * SHOWN_CHARS else None
+    return code if len(code) <= WRITTEN_CHARS else None
+
+
+def _is_short(node: ast.AST) -> bool:
+    """Counts at most what the code would have at least: the characters of its names, and one for what has none."""
+    room, stack = WRITTEN_CHARS, [node]
+    while stack and room >= 0:
+        one = stack.pop()
+        if isinstance(one, ast.Name):
+            room -= len(one.id)
+        elif isinstance(one, ast.Attribute):
+            room -= 1 + len(one.attr)
+        elif isinstance(one, ast.Call):
+            room -= 2
+        elif isinstance(one, (ast.expr, ast.arg, ast.keyword)):
+            room -= 1
+        stack += children(one)
+    return room >= 0
