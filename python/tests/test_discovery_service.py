@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_what_does_not_fit_is_cut_and_said() -> None:
     assert result["scanned"] == {"source": "service", "components": 1000, "truncated": True}
 
 
-def failure(act: Act, timeout_s: float = 10) -> TaskError:
+def failure(act: Act, timeout_s: float = 60) -> TaskError:
     with FakeServer([act]) as server, pytest.raises(TaskError) as error:
         ask(f"{server.url}/discover", timeout_s, {}, ROOM)
     assert server.url in str(error.value) or "more than" in str(error.value)
@@ -82,6 +83,78 @@ def test_one_that_is_slow_is_unavailable_after_the_time_out(act: Act) -> None:
     assert 0.4 <= time.monotonic() - began < 20
     assert (error.code, error.retryable) == ("dependency_unavailable", True)
     assert "did not answer within 0.4 s" in str(error)
+
+
+Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]
+
+
+def at(port: int) -> Found:
+    return (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+
+
+def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = listener.getsockname()[1]
+    with FakeServer([answer(200, {"components": [ITEM]})]) as server:
+        found = [at(gone), at(int(server.url.rpartition(":")[2]))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: found)
+        assert ask("http://two.test/", 60, {}, ROOM)["components"] == [ITEM]
+
+
+def test_all_addresses_together_have_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    class Silent(socket.socket):
+        def connect(self, _address: Any) -> None:
+            given.append(self.gettimeout() or 0)
+            time.sleep(given[-1])
+            raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: [at(1)] * 4)
+    monkeypatch.setattr(socket, "socket", Silent)
+    with pytest.raises(TaskError, match="did not answer within 0.4 s"):
+        ask("http://four.test/", 0.4, {}, ROOM)
+    assert 0 < len(given) <= 4
+    assert sum(given) <= 0.4
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_comes_before_the_request_is_in_the_time(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    with FakeServer([answer(200, {"components": []})]) as server:
+        found = [at(int(server.url.rpartition(":")[2]))]
+
+        def slow(*_args: object, **_more: object) -> list[Found]:
+            time.sleep(0.4)
+            return found
+
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        with pytest.raises(TaskError, match="did not answer within 0.3 s") as error:
+            ask(f"{scheme}://slow.test/", 0.3, {}, ROOM)
+        assert server.seen == []
+    assert (error.value.code, error.value.retryable) == ("dependency_unavailable", True)
+
+
+def test_a_tls_handshake_has_what_is_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float | None] = []
+
+    def handshake(_context: ssl.SSLContext, connection: socket.socket, **_more: object) -> None:
+        left.append(connection.gettimeout())
+        raise TimeoutError
+
+    connect = socket.socket.connect
+
+    class Slow(socket.socket):
+        def connect(self, address: Any) -> None:
+            connect(self, address)
+            time.sleep(0.2)
+
+    with FakeServer() as server:
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", handshake)
+        monkeypatch.setattr(socket, "socket", Slow)
+        with pytest.raises(TaskError, match="did not answer"):
+            ask(server.url.replace("http:", "https:"), 30, {}, ROOM)
+    (one,) = left
+    assert one is not None and 0 < one <= 29.8
 
 
 @pytest.mark.parametrize(
@@ -122,6 +195,7 @@ def test_a_refusal_has_its_words(act: Act, retryable: bool, words: str) -> None:
                 ("name", ""),
                 ("composite_score", "0.5"),
                 ("composite_score", True),
+                ("composite_score", 10**400),
                 ("migration_recommended", 1),
                 ("enhancement_opportunities", "x"),
                 ("risk_factors", [1]),

@@ -24,8 +24,7 @@ def item(where: str, raw: object) -> dict[str, Any]:
     for key in TEXTS:
         if not isinstance(raw[key], str) or not raw[key]:
             raise NotAnItem(f"{where}.{key} must be a text that is not empty")
-    score = raw["composite_score"]
-    if isinstance(score, bool) or not isinstance(score, (int, float)) or not math.isfinite(score):
+    if not _is_number(raw["composite_score"]):
         raise NotAnItem(f"{where}.composite_score must be a number")
     if not isinstance(raw["migration_recommended"], bool):
         raise NotAnItem(f"{where}.migration_recommended must be true or false")
@@ -33,3 +32,13 @@ def item(where: str, raw: object) -> dict[str, Any]:
         if not isinstance(raw[key], list) or not all(isinstance(one, str) for one in raw[key]):
             raise NotAnItem(f"{where}.{key} must be a list of texts")
     return {key: raw[key] for key in KEYS}
+
+
+def _is_number(raw: object) -> bool:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        return False
+    try:
+        return math.isfinite(raw)
+    except OverflowError:
+        # An integer that no other program could read.
+        return False

@@ -58,7 +58,10 @@ def _items(url: str, body: bytes) -> list[dict[str, Any]]:
 
 
 def _post(url: str, timeout_s: float, payload: Mapping[str, Any]) -> Response:
-    """Send one request on a connection of its own and read the whole answer within `timeout_s`."""
+    """Send one request on a connection of its own and read the whole answer within `timeout_s`.
+
+    Nothing can interrupt the search for the host's address; its time counts all the same.
+    """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     address = Address(parts.hostname or "", parts.port or (443 if secure else 80), secure, parts.netloc, "")
@@ -66,11 +69,10 @@ def _post(url: str, timeout_s: float, payload: Mapping[str, Any]) -> Response:
     data = request(address, "POST", target, {}, payload, {})
     until = time.monotonic() + timeout_s
     try:
-        with _connect(address, timeout_s) as connection:
-            connection.settimeout(_left_s(until))
+        with _connect(address, until) as connection:
             # The service may refuse before it has read all, and say why.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.sendall(data)
+                _send(connection, data, until)
             return _read(connection, until)
     except TimeoutError as error:
         raise TaskError(f"{url} did not answer within {timeout_s:g} s", code=DOWN, retryable=True) from error
@@ -79,15 +81,48 @@ def _post(url: str, timeout_s: float, payload: Mapping[str, Any]) -> Response:
         raise TaskError(f"{url} cannot be reached: {said}", code=DOWN, retryable=True) from error
 
 
-def _connect(address: Address, timeout_s: float) -> socket.socket:
-    connection = socket.create_connection((address.host, address.port), timeout_s)
+def _connect(address: Address, until: float) -> socket.socket:
+    connection = _dial(address, until)
     if not address.secure:
         return connection
     try:
+        connection.settimeout(_left_s(until))
         return ssl.create_default_context().wrap_socket(connection, server_hostname=address.host)
     except BaseException:
         connection.close()
         raise
+
+
+def _dial(address: Address, until: float) -> socket.socket:
+    """A connection to the first of the host's addresses that takes one."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    problem = OSError("the host has no address")
+    for index, (family, kind, protocol, _, where) in enumerate(found):
+        try:
+            connection = socket.socket(family, kind, protocol)
+        except OSError as error:  # Such as a family that this machine does not speak.
+            problem = error
+            continue
+        try:
+            # Each has its share of the time: one that is silent leaves some for the next.
+            connection.settimeout(_left_s(until) / (len(found) - index))
+            connection.connect(where)
+            return connection
+        except OSError as error:
+            connection.close()
+            problem = error
+        except BaseException:
+            connection.close()
+            raise
+    raise problem
+
+
+def _send(connection: socket.socket, data: bytes, until: float) -> None:
+    # Not `sendall`: with TLS each piece of it would have the whole time.
+    left = memoryview(data)
+    while left:
+        connection.settimeout(_left_s(until))
+        left = left[connection.send(left) :]
 
 
 def _read(connection: socket.socket, until: float) -> Response:
