@@ -95,6 +95,7 @@ def test_a_payload_adds_patterns_but_no_regular_expressions() -> None:
         ({"extra": {}}, "agent.discovery.extra must be a list of at most 64 tables"),
         ({"extra": [{"name": "x", "match": "call"}]}, "agent.discovery.extra[0].target is missing"),
         ({"extra": [{"name": "X", "match": "call", "target": "x"}]}, "extra[0].name must be 1 to 64 of a-z"),
+        ({"extra": [{"name": "abc\n", "match": "call", "target": "x"}]}, "extra[0].name must be 1 to 64 of a-z"),
         ({"extra": [{"name": "x", "match": "name", "target": "x"}]}, "extra[0].match must be one of call, import,"),
         ({"extra": [{"name": "os_path", "match": "call", "target": "x"}]}, "which another pattern has"),
         ({"extra": [{"name": "x", "match": "source", "target": "("}]}, "extra[0].target is no regular expression"),

@@ -17,7 +17,7 @@ MATCHES = ("call", "import", "decorator", "source")
 MAX_EXTRA = 64
 #: A regular expression sees no more of a line.
 LINE_CHARS = 2000
-_NAME = re.compile(r"[a-z0-9_]{1,64}$")
+_NAME = re.compile(r"[a-z0-9_]{1,64}")
 _KEYS: dict[str, Check] = {
     "name": checks.text,
     "match": checks.one_of(MATCHES),
@@ -52,7 +52,7 @@ def _extra(where: str, raw: object, trusted: bool) -> Pattern:
     if missing:
         raise ConfigError(f"{where}.{missing[0]} is missing")
     name, match, target = given["name"], given["match"], given["target"]
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise ConfigError(f"{where}.name must be 1 to 64 of a-z, 0-9 and _, found {name!r}")
     find: FindNode | None = None
     find_part: FindPart | None = None
