@@ -40,6 +40,7 @@ def test_it_shows_the_batch_and_stops(command, tmp_path):
     assert "17 of 17 tasks completed by 4 agents, 187 tokens" in done.stdout
     assert "legacy-scan found 2 components in 1 files and recommends to migrate 2." in done.stdout
     assert "2 of 2 migrations completed; follow-ups: 2 created, 1 skipped, 0 invalid." in done.stdout
+    assert "The skipped ones are there already" in done.stdout
     assert re.search(r"m\.py::f .* 0\.500 .* completed .* 3 .* 0 ", done.stdout)
     assert "4 agents are ready" in done.stdout
     assert "longest_idle" in done.stdout

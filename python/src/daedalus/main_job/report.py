@@ -64,6 +64,12 @@ def show_migrations(discovery: Submitted, tasks: list[Submitted], console: Conso
     done = sum(task.status == "completed" for task in tasks)
     told = ", ".join(f"{made.get(key, 0)} {key}" for key in ("created", "skipped", "invalid"))
     console.print(f"{done} of {len(tasks)} migrations completed; follow-ups: {told}.", highlight=False)
+    if made.get("skipped"):
+        console.print(
+            "The skipped ones are there already: an earlier discovery with the same state directory made them.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def write(tasks: list[Submitted], state_dir: Path) -> Path:
