@@ -177,6 +177,8 @@ pub(super) struct Run {
     pub failed_by_client: bool,
     /// The gates whose backlog it is a part of, one bit each.
     pub gates: u16,
+    /// How long the gates of its type had been closed in all when it was assigned, in microseconds.
+    pub closed_us: u64,
     /// Until when an external agent may still answer after its cancel or time-out.
     pub grace_us: Option<u64>,
 }

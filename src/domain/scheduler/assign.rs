@@ -116,6 +116,7 @@ impl Scheduler {
             ending: None,
             failed_by_client: false,
             gates,
+            closed_us: self.gates.closed_us(task.spec.kind, now),
             grace_us: None,
         });
         agent.stats.contexts += 1;

@@ -51,7 +51,8 @@ impl Scheduler {
         {
             let assigned = record.assigned;
             record.started = Some(assigned);
-            let closed_us = self.gates.closed_us(task.spec.kind, now);
+            let run = self.agents.get(&agent_id).and_then(|agent| agent.run.as_ref());
+            let closed_us = run.map_or(0, |run| run.closed_us);
             note_first_start(task, assigned, closed_us, &self.limits, &mut self.counters);
         }
         let end = self.end_by_gate(seq, end, now, effects);

@@ -94,6 +94,7 @@ impl Scheduler {
                 ending: Some(Ending::Cancelled),
                 failed_by_client: false,
                 gates: 0,
+                closed_us: 0,
                 grace_us: Some(grace_us),
             })
         });
@@ -193,10 +194,12 @@ impl Scheduler {
         let Some(agent) = self.agents.get_mut(&id) else { return cut_off };
         let timeout_us = self.limits.timeout_of(task);
         let attempt = task.attempt;
+        let kind = task.spec.kind;
         let Some(record) = task.open_attempt() else { return cut_off };
         if agent.is_process() || agent.run.is_some() || agent.health != Health::Fit {
             return cut_off;
         }
+        let closed_us = self.gates.closed_us(kind, record.assigned);
         let spent_us = now.wall_us.saturating_sub(record.assigned.wall_us).min(timeout_us);
         let deadline_us = now.mono_us.saturating_add(timeout_us - spent_us);
         agent.run = Some(Run {
@@ -208,6 +211,7 @@ impl Scheduler {
             ending: None,
             failed_by_client: false,
             gates: 0,
+            closed_us,
             grace_us: None,
         });
         self.timers.set(deadline_us, Timer::RunTimeout(id));

@@ -213,7 +213,7 @@ pub(super) fn stopped() -> AttemptEnd {
 
 /// Notes when the first attempt of the task started since it was last asked for, if this is it, and
 /// answers the time between the two in microseconds, but for what the gates of its type were closed:
-/// by now `closed_us` in all.
+/// by then `closed_us` in all.
 pub(super) fn note_first_start(
     task: &mut Task,
     started: Now,

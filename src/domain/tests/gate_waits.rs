@@ -240,6 +240,41 @@ fn the_time_behind_a_gate_is_no_latency() {
     assert_eq!(world.view("d1").summary.assignment_latency_us, Some(1_750_000), "it is over");
 }
 
+/// An answer without a fetch: the assignment was the start, and what was closed after it is no wait.
+#[test]
+fn the_latency_of_an_answer_without_a_fetch_ends_with_the_assignment() {
+    let mut world = patient();
+    world.gate("discovery", false);
+    world.submit("d1", Discovery).unwrap();
+    world.pass(30.0);
+    world.gate("discovery", true);
+    world.pass(2.0);
+    world.join("anna");
+    world.gate("discovery", false);
+    world.pass(20.0);
+    world.gate("discovery", true);
+    world.gate("discovery", false);
+    world.pass(20.0);
+    world.complete("d1", None, success()).unwrap();
+    assert_eq!(world.metrics().avg_assignment_latency_ms, Some(2_000.0));
+    assert_eq!(world.view("d1").summary.assignment_latency_us, Some(2_000_000));
+}
+
+/// The same over a restart.
+#[test]
+fn the_latency_of_an_answer_to_a_later_daemon_ends_with_the_assignment() {
+    let mut world = patient();
+    world.submit("d1", Discovery).unwrap();
+    world.pass(2.0);
+    world.join("anna");
+    world.order("discovery", GateMode::Closed).unwrap();
+    world.pass(20.0);
+    world.crash();
+    world.pass(20.0);
+    world.complete("d1", None, success()).unwrap();
+    assert_eq!(world.view("d1").summary.assignment_latency_us, Some(2_000_000));
+}
+
 #[test]
 fn of_two_gates_that_are_closed_at_once_the_time_counts_once() {
     let gate = |name: &str| GateSpec::new(name, [Discovery].into_iter().collect());
