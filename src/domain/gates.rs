@@ -14,6 +14,9 @@ use super::task::Wait;
 use super::task_type::{PerType, TaskType, TaskTypes};
 use super::time::Now;
 
+/// How many gates a run can count with.
+const MAX_GATES: usize = u16::BITS as usize;
+
 /// Every configured gate; without one everything is always open.
 #[derive(Clone, Debug, Default)]
 pub struct Gates {
@@ -38,6 +41,30 @@ pub(super) struct Clock {
     pub closed_us: u64,
     /// Since when it is closed, in monotonic microseconds.
     pub since_us: Option<u64>,
+}
+
+/// What the share of a backlog is measured by, found once for a round of assignments (rule 12).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    /// Live agents; a backlog may have half of them while others wait.
+    live: usize,
+    /// How many runs of each backlog wait for their children: their agents do nothing that anybody
+    /// else could use, and the children may be of the backlog, too.
+    waiting: [usize; MAX_GATES],
+}
+
+impl Share {
+    /// One agent more is live.
+    pub(super) const fn add_agent(&mut self) {
+        self.live += 1;
+    }
+
+    /// A run that counts with these gates waits for its children.
+    pub(super) fn add_waiting(&mut self, bits: u16) {
+        for (n, waiting) in self.waiting.iter_mut().enumerate() {
+            *waiting += usize::from(bits >> n & 1);
+        }
+    }
 }
 
 /// The pending tasks of a type.
@@ -317,15 +344,18 @@ impl Gates {
     }
 
     /// The types of the gates whose backlog has its share of the agents already.
-    pub(super) fn over_share(&self, share: usize) -> TaskTypes {
-        let over = self.gates.iter().filter(|gate| gate.is_catching_up() && gate.runs >= share);
-        over.fold(TaskTypes::default(), |all, gate| all.and(gate.spec.types))
+    pub(super) fn over_share(&self, share: &Share) -> TaskTypes {
+        let has_it = |(gate, waiting): &(&Gate, usize)| {
+            gate.is_catching_up() && gate.runs - waiting >= share.live.div_ceil(2)
+        };
+        let over = self.gates.iter().zip(share.waiting).filter(has_it);
+        over.fold(TaskTypes::default(), |all, (gate, _)| all.and(gate.spec.types))
     }
 
     /// A task of this type is about to run: the gates that this counts with, one bit each.
     pub(super) fn begin_run(&mut self, kind: TaskType) -> u16 {
         let mut bits = 0;
-        for (n, gate) in self.gates.iter_mut().enumerate().take(u16::BITS as usize) {
+        for (n, gate) in self.gates.iter_mut().enumerate().take(MAX_GATES) {
             if gate.is_catching_up() && gate.spec.types.contains(kind) {
                 gate.runs += 1;
                 bits |= 1 << n;
@@ -336,7 +366,7 @@ impl Gates {
 
     /// A run is over that counted with these gates.
     pub(super) fn end_run(&mut self, bits: u16) {
-        for (n, gate) in self.gates.iter_mut().enumerate().take(u16::BITS as usize) {
+        for (n, gate) in self.gates.iter_mut().enumerate().take(MAX_GATES) {
             gate.runs -= usize::from(bits >> n & 1 == 1);
         }
     }

@@ -1,10 +1,11 @@
 //! Giving pending tasks to idle agents.
 
 use super::Scheduler;
-use crate::domain::agent::{Agent, AgentStatus, Run};
+use crate::domain::agent::{AgentStatus, Run};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::decision::{Decision, Preference};
 use crate::domain::effect::{Assignment, Effect, Event};
+use crate::domain::gates::Share;
 use crate::domain::ids::AgentId;
 use crate::domain::placement::{Wish, choose};
 use crate::domain::priority::{Place, Seq};
@@ -22,7 +23,7 @@ impl Scheduler {
         }
         self.break_deadlock(now, effects);
         let share = self.backlog_share();
-        while let Some(place) = self.first_placeable(share) {
+        while let Some(place) = self.first_placeable(share.as_ref()) {
             let Some((agent, decision)) = self.decide(place.seq(), now) else {
                 debug_assert!(false, "the queue offered a task that nobody may run");
                 break;
@@ -31,23 +32,32 @@ impl Scheduler {
         }
     }
 
-    /// How many agents the backlog of a gate may have while others wait: half of the live ones.
-    fn backlog_share(&self) -> usize {
+    /// What the backlogs may have while others wait; `None` when that limits nobody.
+    fn backlog_share(&self) -> Option<Share> {
         if self.idle.is_empty() || !self.gates.is_catching_up() {
-            return usize::MAX;
+            return None;
         }
-        let live = |agent: &&Agent| agent.status() != AgentStatus::Degraded;
-        self.agents.values().filter(live).count().div_ceil(2)
+        let mut share = Share::default();
+        for agent in self.agents.values() {
+            if agent.status() != AgentStatus::Degraded {
+                share.add_agent();
+            }
+            let waits = |run: &&Run| run.gates != 0 && self.family.is_waiting(run.task);
+            if let Some(run) = agent.run.as_ref().filter(waits) {
+                share.add_waiting(run.gates);
+            }
+        }
+        Some(share)
     }
 
     /// The first task of the queue that some idle agent may run. Those of a backlog that has its
     /// share come after all others (rule 12).
-    fn first_placeable(&self, share: usize) -> Option<Place> {
+    fn first_placeable(&self, share: Option<&Share>) -> Option<Place> {
         if self.idle.is_empty() || self.queue.is_empty() {
             return None;
         }
         let open = TaskTypes::ALL.without(self.gates.closed());
-        let over = self.gates.over_share(share);
+        let over = share.map_or_else(TaskTypes::default, |share| self.gates.over_share(share));
         let first = self.first_of(open.without(over));
         if first.is_none() && !over.is_empty() { self.first_of(open) } else { first }
     }

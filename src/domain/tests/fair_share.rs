@@ -224,3 +224,26 @@ fn the_share_is_free_when_the_run_is_over() {
     world.complete("t1", None, error(false)).unwrap();
     world.expect("t2", "in_progress on bert, attempt 1");
 }
+
+/// Its agent does nothing that anybody else could use, and the child may be of the gate's types, too:
+/// it would never run while others come.
+#[test]
+fn a_run_that_waits_for_its_child_takes_no_share() {
+    let mut world = with_backlog(2);
+    world.spawn("anna");
+    world.spawn_for("bert", [Migration, General].into_iter().collect());
+    busy(&mut world, "bert");
+    world.gate("discovery", true);
+    assert_eq!(runs(&world, ["anna", "bert"]), ["d1", "busy-bert"]);
+    world.pass(1.0);
+    world.child_with("c1", "d1", |spec, _| spec.kind = Migration).unwrap();
+    for (what, kind) in [("t2", General), ("m1", Migration), ("t3", General)] {
+        world.submit(what, kind).unwrap();
+    }
+    world.finish("bert", success());
+    assert_eq!(runs(&world, ["anna", "bert"]), ["d1", "c1"]);
+    world.finish("bert", success());
+    assert_eq!(runs(&world, ["anna", "bert"]), ["d1", "t2"], "d1 works again, as half of the two");
+    world.finish("bert", success());
+    assert_eq!(runs(&world, ["anna", "bert"]), ["d1", "t3"]);
+}

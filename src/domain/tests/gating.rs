@@ -23,6 +23,14 @@ pub(super) struct Gating {
     started_us: u64,
 }
 
+/// What the share of a backlog goes by.
+pub(super) struct Pool {
+    live: usize,
+    runs: BTreeSet<(AgentId, TaskId, Attempt)>,
+    /// Tasks that wait for their children; `families` holds this against a recount.
+    waiting: BTreeSet<TaskId>,
+}
+
 struct Model {
     spec: GateSpec,
     open: bool,
@@ -158,9 +166,13 @@ impl Gating {
         }
     }
 
-    /// The types whose gates have their share when so many agents are live.
-    fn over(&self, live: usize) -> TaskTypes {
-        let has_it = |gate: &&Model| gate.is_catching_up() && gate.runs.len() >= live.div_ceil(2);
+    /// The types whose gates have their share; what waits for its children takes none.
+    fn over(&self, pool: &Pool) -> TaskTypes {
+        let works = |(_, task, _): &&(AgentId, TaskId, Attempt)| !pool.waiting.contains(task);
+        let share = pool.live.div_ceil(2);
+        let has_it = |gate: &&Model| {
+            gate.is_catching_up() && gate.runs.iter().filter(works).count() >= share
+        };
         let over = self.gates.values().filter(has_it);
         over.flat_map(|gate| gate.spec.types.iter()).collect()
     }
@@ -190,18 +202,11 @@ impl Gating {
         gate.see_whether_it_caught_up();
     }
 
-    /// Follows the events of a turn that is on disk; `runs` are the runs after it.
-    pub(super) fn follow(
-        &mut self,
-        effects: &[Effect],
-        disk: &Disk,
-        live: usize,
-        runs: &BTreeSet<(AgentId, TaskId, Attempt)>,
-        now: Now,
-    ) {
+    /// Follows the events of a turn that is on disk; `pool` is as it is after that.
+    pub(super) fn follow(&mut self, effects: &[Effect], disk: &Disk, pool: &Pool, now: Now) {
         self.over.clear();
         for gate in self.gates.values_mut() {
-            gate.runs.retain(|run| runs.contains(run));
+            gate.runs.retain(|run| pool.runs.contains(run));
         }
         let kind = |id: &TaskId| disk.task(*id).expect("it is on disk").spec.kind;
         for effect in effects {
@@ -224,7 +229,7 @@ impl Gating {
                 Event::TaskAssigned { task_id, agent, attempt, .. } => {
                     let kind = kind(task_id);
                     assert!(self.is_open(kind), "{} runs behind a closed gate", name(task_id));
-                    self.over.push(self.over(live));
+                    self.over.push(self.over(pool));
                     for gate in self.gates.values_mut() {
                         if gate.is_catching_up() && gate.spec.types.contains(kind) {
                             gate.runs.insert((*agent, *task_id, *attempt));
@@ -317,12 +322,16 @@ impl World {
     /// Follows what a turn told of gates and tasks.
     pub(super) fn follow_gates(&mut self, effects: &[Effect]) {
         let views = self.scheduler.agent_views();
-        let live = views.iter().filter(|view| view.status != AgentStatus::Degraded).count();
         let run = |(agent, run): (AgentId, Option<(TaskId, Attempt)>)| {
             run.map(|(task, attempt)| (agent, task, attempt))
         };
-        let runs = views.iter().map(|view| (view.id, view.run)).filter_map(run).collect();
-        self.gating.follow(effects, &self.disk, live, &runs, self.now);
+        let inside = self.inside();
+        let pool = Pool {
+            live: views.iter().filter(|view| view.status != AgentStatus::Degraded).count(),
+            runs: views.iter().map(|view| (view.id, view.run)).filter_map(run).collect(),
+            waiting: inside.family.waiting().iter().map(|seq| inside.tasks[seq].id).collect(),
+        };
+        self.gating.follow(effects, &self.disk, &pool, self.now);
     }
 
     pub(super) fn gate(&mut self, gate: &str, open: bool) {
