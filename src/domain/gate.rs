@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::task_type::TaskTypes;
+use super::task_type::{PerType, TaskType, TaskTypes};
 use super::time::{Now, SECOND_US};
 
 /// A dependency, as it was configured.
@@ -151,8 +151,21 @@ pub(super) struct Backlog {
     pub until_us: u64,
     /// How many.
     pub tasks: usize,
+    /// How many of each type.
+    pub of_type: PerType<usize>,
     /// How many of them count against its depth.
     pub counted: usize,
+}
+
+impl Backlog {
+    pub(super) const fn new(until_us: u64) -> Self {
+        Self { until_us, tasks: 0, of_type: [0; TaskType::COUNT], counted: 0 }
+    }
+
+    /// The types of its tasks.
+    pub(super) fn types(&self) -> TaskTypes {
+        TaskType::ALL.into_iter().filter(|kind| self.of_type[kind.index()] > 0).collect()
+    }
 }
 
 impl Gate {
@@ -173,7 +186,7 @@ impl Gate {
             quiet_until_us: None,
             look_us: None,
             closures: 0,
-            backlog: Backlog { until_us: if is_open { 0 } else { u64::MAX }, tasks: 0, counted: 0 },
+            backlog: Backlog::new(if is_open { 0 } else { u64::MAX }),
             runs: 0,
         }
     }
@@ -220,13 +233,13 @@ impl Gate {
         self.down_since = None;
     }
 
-    /// Closes it: everything of its types is its backlog.
+    /// Closes it: everything of its types is its backlog, and is to be counted into it.
     pub(super) const fn close(&mut self, now: Now) {
         let open_us = now.since(self.since.mono_us);
         if self.down_since.is_none() || matches!(self.spec.max_wait_us, Some(us) if us <= open_us) {
             self.down_since = Some(now);
         }
-        self.backlog.until_us = u64::MAX;
+        self.backlog = Backlog::new(u64::MAX);
     }
 
     /// Forgets what the daemon before told, which may have been that the gate is closed.

@@ -48,15 +48,18 @@ pub(super) struct Clock {
 pub(super) struct Share {
     /// Live agents; a backlog may have half of them while others wait.
     live: usize,
+    /// What they take.
+    taken: TaskTypes,
     /// How many runs of each backlog wait for their children: their agents do nothing that anybody
     /// else could use, and the children may be of the backlog, too.
     waiting: [usize; MAX_GATES],
 }
 
 impl Share {
-    /// One agent more is live.
-    pub(super) const fn add_agent(&mut self) {
+    /// One agent more is live, and takes these types.
+    pub(super) const fn add_agent(&mut self, types: TaskTypes) {
         self.live += 1;
+        self.taken = self.taken.and(types);
     }
 
     /// A run that counts with these gates waits for its children.
@@ -181,10 +184,10 @@ impl Gates {
             }
         } else {
             gate.close(now);
-            (gate.backlog.tasks, gate.backlog.counted) = (0, 0);
             for kind in gate.spec.types.iter() {
                 let pending = &mut self.pending[kind.index()];
                 gate.backlog.tasks += pending.tasks;
+                gate.backlog.of_type[kind.index()] = pending.tasks;
                 gate.backlog.counted += pending.counted;
                 self.queued -= pending.counted - pending.apart;
                 pending.apart = pending.counted;
@@ -246,6 +249,7 @@ impl Gates {
         for gate in &mut self.gates {
             if gate.spec.types.contains(kind) && wait.since_us < gate.backlog.until_us {
                 gate.backlog.tasks += 1;
+                gate.backlog.of_type[kind.index()] += 1;
                 gate.backlog.counted += counted;
                 is_apart = true;
             }
@@ -267,6 +271,7 @@ impl Gates {
         for gate in &mut self.gates {
             if gate.spec.types.contains(kind) && wait.since_us < gate.backlog.until_us {
                 gate.backlog.tasks -= 1;
+                gate.backlog.of_type[kind.index()] -= 1;
                 gate.backlog.counted -= counted;
                 is_apart = true;
                 if gate.has_caught_up() {
@@ -343,10 +348,14 @@ impl Gates {
         self.gates.iter().any(Gate::is_catching_up)
     }
 
-    /// The types of the gates whose backlog has its share of the agents already.
+    /// The types of the gates whose backlog has its share of the agents already. A backlog of which
+    /// nothing can run, as no live agent takes it or another gate is closed, limits nobody.
     pub(super) fn over_share(&self, share: &Share) -> TaskTypes {
+        let can_run = share.taken.without(self.closed);
         let has_it = |(gate, waiting): &(&Gate, usize)| {
-            gate.is_catching_up() && gate.runs - waiting >= share.live.div_ceil(2)
+            gate.is_catching_up()
+                && gate.backlog.types().overlaps(can_run)
+                && gate.runs - waiting >= share.live.div_ceil(2)
         };
         let over = self.gates.iter().zip(share.waiting).filter(has_it);
         over.fold(TaskTypes::default(), |all, (gate, _)| all.and(gate.spec.types))

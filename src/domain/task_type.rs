@@ -113,6 +113,12 @@ impl TaskTypes {
         Self(self.0 & !other.0)
     }
 
+    /// Whether some type is in both sets.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether the set has no type at all.
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -40,7 +40,7 @@ impl Scheduler {
         let mut share = Share::default();
         for agent in self.agents.values() {
             if agent.status() != AgentStatus::Degraded {
-                share.add_agent();
+                share.add_agent(agent.types);
             }
             let waits = |run: &&Run| run.gates != 0 && self.family.is_waiting(run.task);
             if let Some(run) = agent.run.as_ref().filter(waits) {

@@ -247,3 +247,46 @@ fn a_run_that_waits_for_its_child_takes_no_share() {
     world.finish("bert", success());
     assert_eq!(runs(&world, ["anna", "bert"]), ["d1", "t3"]);
 }
+
+/// Two agents that take only newer tasks of the gate's types, which are more urgent than anything else.
+fn beside_a_backlog_that_they_do_not_take(gates: Vec<GateSpec>, close: &str) -> World {
+    let mut world = World::with(|_| {}, gates);
+    world.gate(close, false);
+    world.submit("d1", Discovery).unwrap();
+    world.gate(close, true);
+    world.pass(1.0);
+    for who in ["anna", "bert"] {
+        world.spawn_for(who, [Migration, General].into_iter().collect());
+        busy(&mut world, who);
+    }
+    urgent(&mut world, "m1", Migration);
+    urgent(&mut world, "m2", Migration);
+    world.submit("t1", General).unwrap();
+    world
+}
+
+#[test]
+fn a_backlog_that_no_live_agent_takes_limits_nobody() {
+    let gates = vec![gate("discovery", &[Discovery, Migration])];
+    let mut world = beside_a_backlog_that_they_do_not_take(gates, "discovery");
+    world.finish("anna", success());
+    world.finish("bert", success());
+    assert_eq!(runs(&world, ["anna", "bert"]), ["m1", "m2"]);
+    urgent(&mut world, "m3", Migration);
+    world.join("carl"); // could take d1: the backlog has its half, with m1 and m2
+    world.finish("anna", success());
+    assert_eq!(runs(&world, ["anna", "bert", "carl"]), ["m3", "m2", "t1"]);
+}
+
+#[test]
+fn a_backlog_that_waits_for_another_gate_limits_nobody() {
+    let gates = vec![gate("a", &[Discovery, Migration]), gate("b", &[Discovery])];
+    let mut world = beside_a_backlog_that_they_do_not_take(gates, "a");
+    world.gate("b", false);
+    world.spawn_for("carl", [Discovery, General].into_iter().collect());
+    world.expect("t1", "in_progress on carl, attempt 1");
+    world.submit("t2", General).unwrap();
+    world.finish("anna", success());
+    world.finish("bert", success());
+    assert_eq!(runs(&world, ["anna", "bert"]), ["m1", "m2"]);
+}

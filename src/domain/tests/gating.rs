@@ -25,7 +25,8 @@ pub(super) struct Gating {
 
 /// What the share of a backlog goes by.
 pub(super) struct Pool {
-    live: usize,
+    /// What each live agent takes.
+    live: Vec<TaskTypes>,
     runs: BTreeSet<(AgentId, TaskId, Attempt)>,
     /// Tasks that wait for their children; `families` holds this against a recount.
     waiting: BTreeSet<TaskId>,
@@ -166,12 +167,19 @@ impl Gating {
         }
     }
 
-    /// The types whose gates have their share; what waits for its children takes none.
+    /// The types whose gates have their share. What waits for its children takes none, and a backlog
+    /// that cannot run has none.
     fn over(&self, pool: &Pool) -> TaskTypes {
         let works = |(_, task, _): &&(AgentId, TaskId, Attempt)| !pool.waiting.contains(task);
-        let share = pool.live.div_ceil(2);
+        let share = pool.live.len().div_ceil(2);
+        let can_run = |id: &TaskId| {
+            let kind = self.pending[id].0;
+            self.is_open(kind) && pool.live.iter().any(|types| types.contains(kind))
+        };
         let has_it = |gate: &&Model| {
-            gate.is_catching_up() && gate.runs.iter().filter(works).count() >= share
+            gate.is_catching_up()
+                && gate.backlog.iter().any(can_run)
+                && gate.runs.iter().filter(works).count() >= share
         };
         let over = self.gates.values().filter(has_it);
         over.flat_map(|gate| gate.spec.types.iter()).collect()
@@ -271,6 +279,8 @@ pub(super) fn check(world: &World, inside: Inside<'_>) {
         assert_eq!(gate.is_open, model.should_be_open(view.mode, held), "why {name} is open");
         assert_eq!(view.waiting, gating.of_types(view.types).count(), "what waits for {name}");
         assert_eq!(gate.backlog.tasks, model.backlog.len(), "the backlog of {name}");
+        let types = model.backlog.iter().map(|id| gating.pending[id].0);
+        assert_eq!(gate.backlog.types(), types.collect(), "the types that wait for {name}");
         assert_eq!(view.counted, gating.counted(model.backlog.iter()), "the depth of {name}");
         assert_eq!(gate.runs, model.runs.len(), "the runs of the backlog of {name}");
         let closed = note.closed_since_us.contains_key(&**name);
@@ -326,8 +336,9 @@ impl World {
             run.map(|(task, attempt)| (agent, task, attempt))
         };
         let inside = self.inside();
+        let live = views.iter().filter(|view| view.status != AgentStatus::Degraded);
         let pool = Pool {
-            live: views.iter().filter(|view| view.status != AgentStatus::Degraded).count(),
+            live: live.map(|view| view.types).collect(),
             runs: views.iter().map(|view| (view.id, view.run)).filter_map(run).collect(),
             waiting: inside.family.waiting().iter().map(|seq| inside.tasks[seq].id).collect(),
         };
