@@ -12,6 +12,7 @@ mod disk;
 mod durability;
 mod exclusion;
 mod fair_share;
+mod fair_share_storm;
 mod families;
 mod follow_up_plans;
 mod follow_up_storm;
