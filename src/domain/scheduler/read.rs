@@ -34,11 +34,13 @@ impl Scheduler {
     pub fn summaries(&self, ids: &[TaskId], now: Now) -> Vec<TaskSummary> {
         // The head of the queue, walked once for all and not for each of its tasks.
         let head = LazyCell::new(|| self.queue.iter().take(EXACT_POSITIONS).collect::<Vec<_>>());
-        let position = |place: Place| head.binary_search(&place).ok();
+        let turns = LazyCell::new(|| self.turns(head.iter().copied()).collect::<Vec<_>>());
         let here = ids.iter().filter_map(|&id| self.task_by_id(id).ok());
         here.map(|task| {
-            let position = position(task.place()).map(|index| index + 1);
-            task.summary(self.waiting_at(task, position, now))
+            let pending = matches!(task.state, TaskState::Pending(_));
+            let index = pending.then(|| head.binary_search(&task.place()).ok()).flatten();
+            let (position, turn) = (index.map(|n| n + 1), index.map(|n| turns[n]));
+            task.summary(self.waiting_at(task, position, turn, now))
         })
         .collect()
     }
@@ -46,22 +48,48 @@ impl Scheduler {
     fn waiting(&self, task: &Task, now: Now) -> Option<Waiting> {
         let pending = matches!(task.state, TaskState::Pending(_));
         let position = pending.then(|| self.queue.position(task.place())).flatten();
-        self.waiting_at(task, position, now)
+        let turn = if self.gates.closed().is_empty() {
+            position
+        } else {
+            position.and_then(|position| self.turns(self.queue.iter().take(position)).last())
+        };
+        self.waiting_at(task, position, turn, now)
     }
 
-    /// Why a pending task waits, at which position, and for how long.
-    fn waiting_at(&self, task: &Task, position: Option<usize>, now: Now) -> Option<Waiting> {
+    /// For each of these places, from the head of the queue on, how many tasks up to there wait for
+    /// no closed gate.
+    fn turns(&self, head: impl Iterator<Item = Place>) -> impl Iterator<Item = usize> {
+        let closed = self.gates.closed();
+        head.scan(0, move |turn, place| {
+            let waits = || {
+                let task = self.tasks.get(&place.seq());
+                task.is_some_and(|task| closed.contains(task.spec.kind))
+            };
+            *turn += usize::from(closed.is_empty() || !waits());
+            Some(*turn)
+        })
+    }
+
+    /// Why a pending task waits, at which position, and for how long, when it is its `turn` among
+    /// those that wait for no closed gate.
+    fn waiting_at(
+        &self,
+        task: &Task,
+        position: Option<usize>,
+        turn: Option<usize>,
+        now: Now,
+    ) -> Option<Waiting> {
         let TaskState::Pending(wait) = task.state else { return None };
         let reason = self.pending_reason(task, wait);
-        let eta_us = self.eta_us(task, wait, position, now);
+        let eta_us = self.eta_us(task, wait, turn, now);
         Some(Waiting { reason, position, eta_us })
     }
 
-    /// When a pending task is likely to start: all tasks before it and itself take as long as tasks
-    /// of its type do, and the agents that take the type, and are there and stay, share them. Not
+    /// When a pending task is likely to start: all tasks before it that wait for no closed gate, and
+    /// itself, take as long as tasks of its type do, and the agents that take the type, and are there and stay, share them. Not
     /// before its backoff ends, nor before its exclusions do when they are about all those agents.
     /// `None` when its gate is closed, nobody takes it, or nobody knows how long it takes.
-    fn eta_us(&self, task: &Task, wait: Wait, position: Option<usize>, now: Now) -> Option<u64> {
+    fn eta_us(&self, task: &Task, wait: Wait, turn: Option<usize>, now: Now) -> Option<u64> {
         let kind = task.spec.kind;
         if self.gates.closed_for(kind).is_some() {
             return None;
@@ -74,9 +102,9 @@ impl Scheduler {
         let excluded = |agent: &Agent| task.failed_on.contains(&agent.id);
         let all_excluded = self.agents.values().filter(serves).all(excluded);
         let agents = u64::try_from(self.agents.values().filter(serves).count()).ok()?;
-        let position = u64::try_from(position?).ok()?;
+        let turn = u64::try_from(turn?).ok()?;
         let mean_us = self.learned.mean_ns(kind)? / 1_000;
-        let in_turn_us = (mean_us.saturating_mul(position)).checked_div(agents)?;
+        let in_turn_us = (mean_us.saturating_mul(turn)).checked_div(agents)?;
         let held_until_us = match wait.hold {
             Hold::Backoff { until_us } => Some(until_us),
             Hold::Excluding { until_us } => until_us.filter(|_| all_excluded),

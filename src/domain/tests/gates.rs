@@ -1,6 +1,6 @@
 //! Dependencies that some types need: rule 12.
 
-use super::world::{World, success};
+use super::world::{World, success, task};
 use crate::domain::TaskType::{Discovery, General, Migration};
 use crate::domain::{GateMode, GateSpec, GateState, Priority, Refusal, SECOND_US, TaskSpec};
 
@@ -256,4 +256,28 @@ fn a_pause_of_the_daemon_gives_a_dependency_its_full_grace() {
         world.gate_view("discovery").since.mono_us + 3_605 * SECOND_US + 100_000,
         world.now.mono_us
     );
+}
+
+#[test]
+fn what_waits_for_a_gate_keeps_its_position_and_delays_nobody() {
+    let mut world = gated();
+    world.teach("anna", General, 4.0);
+    world.gate("discovery", false);
+    world.submit("busy", General).unwrap();
+    for n in 1..=3 {
+        world.submit(&format!("d{n}"), Discovery).unwrap();
+        world.submit(&format!("t{n}"), General).unwrap();
+    }
+    let listed = |world: &World, what: &str| {
+        let summary = world.scheduler.summaries(&[task(what)], world.now).remove(0);
+        let one = world.view(what).summary.waiting.unwrap();
+        let waiting = summary.waiting.unwrap();
+        assert_eq!((one.position, one.eta_us), (waiting.position, waiting.eta_us), "as in a list");
+        (waiting.position.unwrap(), waiting.eta_us)
+    };
+    assert_eq!(listed(&world, "t1"), (2, Some(4_000_000)));
+    assert_eq!(listed(&world, "t3"), (6, Some(12_000_000)));
+    assert_eq!(listed(&world, "d2"), (3, None), "nobody knows when its gate opens");
+    world.gate("discovery", true);
+    assert_eq!(listed(&world, "t3"), (6, Some(24_000_000)));
 }
