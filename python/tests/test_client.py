@@ -143,7 +143,7 @@ def test_a_full_queue_is_told_at_once_when_there_will_be_no_room_in_time(server,
     begun = time.monotonic()
     with pytest.raises(QueueFull) as raised:
         call(server.url, "submit", {}, limits={"deadline_s": 5.0})
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 3
     refused = raised.value
     assert (refused.status, refused.retry_after_s, refused.extra) == (429, 30.0, {"max_depth": 7})
 
@@ -185,7 +185,7 @@ def test_a_server_that_never_ends_its_answer_is_given_up(server, call, act):
     with pytest.raises(Timeout) as raised:
         call(server.url, "agents", limits={"timeout_s": 0.3, "deadline_s": 1.0})
     assert raised.value.maybe_done
-    assert 0.9 < time.monotonic() - begun < 10
+    assert 0.9 < time.monotonic() - begun < 3
     assert len(server.seen) > 1, "reading again does no harm"
 
 
@@ -203,7 +203,7 @@ def test_a_connection_that_nobody_takes_is_given_up(call):
         with pytest.raises(Timeout) as raised:
             call(f"http://127.0.0.1:{address[1]}", "spawn", limits={"connect_timeout_s": 0.2, "deadline_s": 0.6})
         assert not raised.value.maybe_done
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 3
         for one in waiting:
             one.close()
 
@@ -215,7 +215,7 @@ def test_a_daemon_that_is_not_there_is_waited_for_until_the_deadline(call):
         begun = time.monotonic()
         with pytest.raises(Unreachable) as raised:
             call(url, "submit", {}, limits={"deadline_s": 0.6})
-        assert 0.3 < time.monotonic() - begun < 10
+        assert 0.3 < time.monotonic() - begun < 3
         assert not raised.value.maybe_done
         assert isinstance(raised.value, OSError)
         assert call(url, "ready") is False
@@ -234,7 +234,7 @@ def test_the_time_that_a_call_waits_in_the_daemon_is_not_the_deadlines(server, c
     begun = time.monotonic()
     with pytest.raises(Timeout):
         call(server.url, "task", "t", wait_s=0.5, limits={"deadline_s": 0.5})
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("data", [CUT, b"HTTP/1.1 200 OK\r\n", b"\x00\x01\x02 nonsense\r\n\r\n"])
@@ -259,7 +259,7 @@ def test_an_answer_with_a_length_is_taken_though_the_connection_stays(server, ca
     server.acts = [keep]
     begun = time.monotonic()
     assert call(server.url, "metrics") == {"a": 1}
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 5
 
 
 def test_another_program_at_the_address_is_named(server, call):
@@ -317,7 +317,7 @@ def test_waiting_for_a_task_goes_on_through_answers_that_come_early_and_ends(ser
     begun = time.monotonic()
     with pytest.raises(Timeout, match="the task t is in_progress after 0.3 s"):
         call(server.url, "wait", "t", timeout_s=0.3)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8420", "ftp://x", "http://", "http://x:99999", "http://x/?a", "http://u@x"])

@@ -171,7 +171,7 @@ def test_a_pool_that_is_full_says_so_at_once(daemon_with, kind):
     with pytest.raises(PoolFull) as full:
         client.spawn("external")
     assert full.value.extra == {"max_size": 16}
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 5
 
 
 def test_a_body_that_is_too_large_is_refused_and_not_taken_for_a_lost_connection(daemon, kind):
@@ -250,7 +250,7 @@ def test_a_daemon_that_never_answers_is_given_up(daemon, kind):
         kind(daemon.url, timeout_s=0.3, deadline_s=1.0).submit({})
     with pytest.raises(Timeout):
         kind(daemon.url, timeout_s=0.3, deadline_s=1.0).task(NOBODY, wait_s=1)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 8
 
 
 def test_waiting_goes_on_over_a_restart(daemon, kind):
@@ -278,4 +278,4 @@ def test_a_daemon_that_is_gone_is_given_up_at_the_deadline(daemon, kind):
         with pytest.raises(Unreachable) as gone:
             call(kind(daemon.url, deadline_s=0.5))
         assert not gone.value.maybe_done
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 8
