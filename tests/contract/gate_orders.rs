@@ -260,10 +260,12 @@ fn tasks_that_wait_for_a_gate_cost_no_cpu() {
     daemon.order("/gates/discovery/close").ok();
     let span = || {
         let before = cpu_ticks(&daemon);
+        // Not a wait: this is the time in which it is counted.
         thread::sleep(Duration::from_secs(3));
         cpu_ticks(&daemon) - before
     };
-    let without = span();
+    let least = || (0..3).map(|_| span()).min().unwrap_or_default();
+    let without = least();
     for _ in 0..100 {
         submit(&daemon, "discovery", &json!({}));
     }
@@ -274,7 +276,7 @@ fn tasks_that_wait_for_a_gate_cost_no_cpu() {
         thread::sleep(Duration::from_millis(200));
         (cpu_ticks(&daemon) - before <= 1).then_some(())
     });
-    // A look at each of them now and then would show in all of these.
-    let with = (0..3).map(|_| span()).min().unwrap_or_default();
+    // A look at each of them now and then would show in each span.
+    let with = least();
     assert!(with <= without + 6, "{with} hundredths of a second instead of {without}");
 }

@@ -104,11 +104,14 @@ fn it_takes_the_configured_number_of_failures_in_a_row_to_close() {
     let dependency = Dependency::start(Manner::Up);
     let (daemon, _) = gated(&dependency, "interval_s = 0.2\ntimeout_s = 5\nfailures_to_close = 4");
     gate_becomes(&daemon, "open");
-    let before = dependency.asked();
-    dependency.becomes(Manner::Status(503));
-    gate_becomes(&daemon, "closed");
-    let failures = dependency.asked() - before;
-    assert!(failures >= 4, "it closed after {failures} questions");
+    dependency.is_for(Manner::Status(503), 3);
+    // Those, a good answer, and the next question: the good one was taken in.
+    dependency.is_asked_again(5);
+    assert_eq!(gate(&daemon)["closures"], 0, "three are not enough");
+    dependency.is_for(Manner::Status(503), 4);
+    wait_until("the gate closes and opens", || {
+        (told(&daemon) == (vec!["HTTP 503".to_owned()], 2)).then_some(())
+    });
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub struct Dependency {
 }
 
 struct Shared {
-    manner: Mutex<Manner>,
+    /// How it answers, and how often still before it is up; `None`: until that is changed.
+    manner: Mutex<(Manner, Option<u64>)>,
     /// Whether somebody listens.
     listens: AtomicBool,
     /// Requests that were read.
@@ -61,7 +62,19 @@ struct Shared {
 
 impl Shared {
     fn manner(&self) -> Manner {
-        *self.manner.lock().unwrap()
+        self.manner.lock().unwrap().0
+    }
+
+    /// How the question that has just come is answered.
+    fn take_question(&self) -> Manner {
+        let mut manner = self.manner.lock().unwrap();
+        let now = manner.0;
+        match &mut manner.1 {
+            Some(1) => *manner = (Manner::Up, None),
+            Some(times) => *times -= 1,
+            None => {}
+        }
+        now
     }
 }
 
@@ -74,7 +87,7 @@ impl Dependency {
         let listener = TcpListener::bind((host.as_str(), 0)).unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
-            manner: Mutex::new(manner),
+            manner: Mutex::new((manner, None)),
             listens: AtomicBool::new(true),
             asked: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -93,11 +106,17 @@ impl Dependency {
 
     /// From now on it answers so; what was asked before is answered as it was going to be.
     pub fn becomes(&self, manner: Manner) {
-        *self.shared.manner.lock().unwrap() = manner;
+        *self.shared.manner.lock().unwrap() = (manner, None);
         wait_until("the dependency is there, or away", || {
             let listens = self.shared.listens.load(Ordering::Acquire);
             (listens == (manner != Manner::Away)).then_some(())
         });
+    }
+
+    /// It answers so the next times that it is asked, so often, and is up again.
+    pub fn is_for(&self, manner: Manner, times: u64) {
+        assert!(manner != Manner::Away && times > 0, "nobody is asked then");
+        *self.shared.manner.lock().unwrap() = (manner, Some(times));
     }
 
     /// How often it was asked.
@@ -154,7 +173,7 @@ fn answer(mut stream: TcpStream, shared: &Shared) {
         }
     }
     let is_the_question = head.starts_with(b"GET /health?deep=1 HTTP/1.1\r\n");
-    let manner = if is_the_question { shared.manner() } else { Manner::Status(404) };
+    let manner = if is_the_question { shared.take_question() } else { Manner::Status(404) };
     shared.asked.fetch_add(1, Ordering::Release);
     let said = match manner {
         Manner::Up => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
