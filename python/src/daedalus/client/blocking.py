@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from daedalus.client import answers, calls
 from daedalus.client.errors import DaedalusError, Timeout
 from daedalus.client.policy import Lost, Pause, Policy, tries
-from daedalus.client.wire import Address, Incoming, Response, checked_headers, request
+from daedalus.client.wire import Address, Incoming, Response, checked_headers, left_s, request
 
 T = TypeVar("T")
 _PIECE_BYTES = 1 << 16
@@ -142,9 +142,8 @@ class Client:
         """Wait until a task has ended, however it ended; raises `Timeout` when it has not after `timeout_s`."""
         until = time.monotonic() + timeout_s
         while True:
-            left_s = max(0.0, until - time.monotonic())
             asked = time.monotonic()
-            task = self.task(task_id, wait_s=min(WAIT_S, left_s))
+            task = self.task(task_id, wait_s=min(WAIT_S, max(0.0, until - asked)))
             if task["status"] in answers.TERMINAL:
                 return task
             now = time.monotonic()
@@ -290,21 +289,14 @@ class Client:
 
 
 def _ask(connection: socket.socket, data: bytes, until: float) -> Response:
-    connection.settimeout(_left_s(until))
+    connection.settimeout(left_s(until))
     # The daemon may refuse before it has read all, and say why.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall(data)
     incoming = Incoming()
     while True:
         # Anew each time: a server that sends a byte now and then gets no more time than another.
-        connection.settimeout(_left_s(until))
+        connection.settimeout(left_s(until))
         piece = connection.recv(_PIECE_BYTES)
         if incoming.feed(piece) or not piece:
             return incoming.response()
-
-
-def _left_s(until: float) -> float:
-    left_s = until - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError
-    return left_s

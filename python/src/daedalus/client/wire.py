@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -165,3 +166,11 @@ def _seconds(header: str | None) -> float | None:
         return max(0.0, float(header)) if header is not None else None
     except ValueError:
         return None
+
+
+def left_s(until: float) -> float:
+    """The time left until a moment of `time.monotonic`; raises `TimeoutError` when there is none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from daedalus.client.wire import Address, Incoming, Response, request
+from daedalus.client.wire import Address, Incoming, Response, left_s, request
 from daedalus.discovery.items import NotAnItem, item
 from daedalus.discovery.scan import fitting
 from daedalus.errors import TaskError
@@ -86,7 +86,7 @@ def _connect(address: Address, until: float) -> socket.socket:
     if not address.secure:
         return connection
     try:
-        connection.settimeout(_left_s(until))
+        connection.settimeout(left_s(until))
         return ssl.create_default_context().wrap_socket(connection, server_hostname=address.host)
     except BaseException:
         connection.close()
@@ -105,7 +105,7 @@ def _dial(address: Address, until: float) -> socket.socket:
             continue
         try:
             # Each has its share of the time: one that is silent leaves some for the next.
-            connection.settimeout(_left_s(until) / (len(found) - index))
+            connection.settimeout(left_s(until) / (len(found) - index))
             connection.connect(where)
             return connection
         except OSError as error:
@@ -121,7 +121,7 @@ def _send(connection: socket.socket, data: bytes, until: float) -> None:
     # Not `sendall`: with TLS each piece of it would have the whole time.
     left = memoryview(data)
     while left:
-        connection.settimeout(_left_s(until))
+        connection.settimeout(left_s(until))
         left = left[connection.send(left) :]
 
 
@@ -129,20 +129,13 @@ def _read(connection: socket.socket, until: float) -> Response:
     incoming, size = Incoming(), 0
     while True:
         # Anew each time: a server that sends a byte now and then gets no more time than another.
-        connection.settimeout(_left_s(until))
+        connection.settimeout(left_s(until))
         piece = connection.recv(_PIECE_BYTES)
         size += len(piece)
         if size > MAX_ANSWER_BYTES:
             raise TaskError(f"the service answered more than {MAX_ANSWER_BYTES} bytes", code=BAD_ANSWER)
         if incoming.feed(piece) or not piece:
             return incoming.response()
-
-
-def _left_s(until: float) -> float:
-    left_s = until - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError
-    return left_s
 
 
 def _words(body: bytes) -> str:
