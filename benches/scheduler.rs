@@ -99,7 +99,8 @@ impl Pool {
     fn ready(&mut self, number: usize) {
         let (pid, launcher_pid, launcher_start_ticks) = (2, 1, 0);
         let workdir = String::new();
-        let facts = ProcessFacts { pid, launcher_pid, launcher_start_ticks, workdir };
+        let facts =
+            ProcessFacts { pid, launcher_pid, launcher_start_ticks, workdir, confinement: None };
         let (life, now) = (self.lives[number], self.tick());
         self.scheduler.agent_ready(agent(number), life, facts, now, &mut self.effects);
         self.release();

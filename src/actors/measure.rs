@@ -179,6 +179,7 @@ mod tests {
             launcher_pid: 1,
             launcher_start_ticks: 0,
             workdir: String::new(),
+            confinement: None,
         };
         anna.process = Some(here.clone());
         bert.process = Some(here);

@@ -21,7 +21,9 @@ use super::desk::ToolDesk;
 use super::messages::{AgentFailed, CancelRun, KillWorker, RunTask, StopWorker, TreeGone};
 use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
-use crate::domain::{AgentId, Attempt, Exit, Failure, Incarnation, PIPE_CLOSED, TaskId, TraceId};
+use crate::domain::{
+    AgentId, Attempt, Confinement, Exit, Failure, Incarnation, PIPE_CLOSED, TaskId, TraceId,
+};
 use crate::worker::frames::FrameWriter;
 use crate::worker::proc;
 use crate::worker::protocol::{TaskFrame, ToWorker};
@@ -99,6 +101,8 @@ pub struct WorkerAgent {
     vital: Arc<Vital>,
     writer: Option<FrameWriter>,
     launcher_pid: u32,
+    /// What the launcher enforced on the worker, when it said so.
+    confinement: Option<Arc<Confinement>>,
     /// Whether its process was ordered, so that the end of it will be said.
     launch_ordered: bool,
     /// Why this life ends, as far as the actor knows.
@@ -143,6 +147,7 @@ impl WorkerAgent {
             vital: Arc::new(Vital::new(clock.mono_us())),
             writer: None,
             launcher_pid: 0,
+            confinement: None,
             launch_ordered: false,
             failure: None,
             pipe_closed: false,

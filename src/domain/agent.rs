@@ -1,10 +1,13 @@
 //! An agent: its life, its run and what it did so far.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::affinity::Affinity;
 use super::attempt::Failure;
+use super::confinement::Confinement;
 use super::exit::Exit;
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use super::priority::Seq;
@@ -307,6 +310,8 @@ pub struct ProcessFacts {
     pub launcher_start_ticks: u64,
     /// The directory that only it writes to.
     pub workdir: String,
+    /// What its launcher enforced on it; `None`: nothing, or it did not say.
+    pub confinement: Option<Arc<Confinement>>,
 }
 
 impl Agent {

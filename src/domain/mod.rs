@@ -6,6 +6,7 @@ mod attempt;
 mod canonical;
 mod chain;
 mod change;
+mod confinement;
 mod cut;
 mod decision;
 mod effect;
@@ -47,6 +48,7 @@ pub use agent::{AgentKind, AgentStats, AgentStatus, Leaving, ProcessFacts, Statu
 pub use attempt::{AttemptEnded, AttemptRecord, Failure, Outcome};
 pub use chain::Chain;
 pub use change::{AgentRecord, Change, Launcher, Lesson, Snapshot};
+pub use confinement::{Confinement, Guard, MissingGuard};
 pub use cut::cut;
 pub use decision::{Candidate, Decision, Preference, Rule};
 pub use effect::{Assignment, Effect, Event, LifeEnded, PoolClosed};

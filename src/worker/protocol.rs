@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::frames::MAX_LOG_LINE_BYTES;
 use crate::domain::{
-    AgentId, Attempt, Incarnation, Json, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report, TaskError,
-    TaskId, TaskType, TraceId, Usage, cut,
+    AgentId, Attempt, Confinement, Incarnation, Json, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report,
+    TaskError, TaskId, TaskType, TraceId, Usage, cut,
 };
 
 /// The version of the protocol that this daemon speaks.
@@ -58,6 +58,8 @@ pub enum FrameError {
 /// Its texts are cut to what a log and an answer can bear.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
+    /// From the launcher, before there is a worker: what it enforced on it.
+    Confined(Box<Confinement>),
     /// The first frame.
     Hello {
         /// The oldest and the newest version that the worker speaks.
@@ -162,6 +164,7 @@ pub(super) fn parse_numbered(line: &[u8]) -> Result<(Option<u64>, FromWorker), F
 fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
     let from = line;
     Ok(match kind {
+        "confined" => FromWorker::Confined(serde_json::from_slice(from)?),
         "hello" => {
             let Hello { proto } = serde_json::from_slice(from)?;
             FromWorker::Hello { proto }

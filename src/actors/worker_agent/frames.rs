@@ -1,12 +1,14 @@
 //! What a worker says, and what breaks the protocol.
 
+use std::sync::Arc;
+
 use actix::{Context, Handler, Message};
 use slog::debug;
 
 use super::{Phase, WorkerAgent, current, set_current};
 use crate::actors::messages::{AgentFailed, AgentReady, TaskEnded, TaskStarted};
 use crate::actors::watcher::Watch;
-use crate::domain::{Attempt, Failure, PIPE_CLOSED, ProcessFacts, Report, TaskId};
+use crate::domain::{Attempt, Confinement, Failure, PIPE_CLOSED, ProcessFacts, Report, TaskId};
 use crate::worker::proc;
 use crate::worker::protocol::{FromWorker, PROTO, ToWorker};
 
@@ -26,6 +28,7 @@ impl Handler<Frame> for WorkerAgent {
     fn handle(&mut self, Frame(frame): Frame, ctx: &mut Self::Context) {
         self.vital.touch(self.clock.mono_us());
         match frame {
+            FromWorker::Confined(confinement) => self.confined(*confinement, ctx),
             FromWorker::Hello { proto: [oldest, newest] } => self.greet(oldest, newest, ctx),
             FromWorker::Ready => self.become_ready(ctx),
             FromWorker::InitError { message } => {
@@ -75,6 +78,15 @@ impl Handler<NoMoreFrames> for WorkerAgent {
 }
 
 impl WorkerAgent {
+    /// Its launcher speaks before the worker can: whatever says so later is not the launcher.
+    fn confined(&mut self, confinement: Confinement, ctx: &mut Context<Self>) {
+        if self.phase != Phase::Starting || self.confinement.is_some() {
+            self.fail("protocol", "the worker said of itself how it is confined", ctx);
+            return;
+        }
+        self.confinement = Some(Arc::new(confinement));
+    }
+
     fn greet(&mut self, oldest: u32, newest: u32, ctx: &mut Context<Self>) {
         if self.phase != Phase::Starting {
             self.fail("protocol", "the worker said hello twice", ctx);
@@ -112,6 +124,7 @@ impl WorkerAgent {
             launcher_pid,
             launcher_start_ticks: proc::start_ticks(launcher_pid).unwrap_or(0),
             workdir: self.workdir(),
+            confinement: self.confinement.clone(),
         };
         let vital = self.vital.clone();
         self.watcher.addr.do_send(Watch { id, incarnation, launcher_pid, vital });

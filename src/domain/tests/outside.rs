@@ -94,7 +94,8 @@ impl World {
     pub(super) fn ready_of(&mut self, id: AgentId, life: Incarnation) {
         let (pid, launcher_pid, launcher_start_ticks) = (2, 1, u64::from(life.get()));
         let workdir = String::new();
-        let facts = ProcessFacts { pid, launcher_pid, launcher_start_ticks, workdir };
+        let facts =
+            ProcessFacts { pid, launcher_pid, launcher_start_ticks, workdir, confinement: None };
         self.step(|s, now, fx| s.agent_ready(id, life, facts, now, fx));
     }
 }

@@ -240,6 +240,7 @@ fn the_end_of_a_process_waits(order: [&str; 3]) {
             launcher_pid: 0,
             launcher_start_ticks: 0,
             workdir: String::new(),
+            confinement: None,
         };
         stage.router.turn(stage.ctx, |s, now, effects| {
             s.add_agent(id, AgentKind::Process, TaskTypes::ALL, fresh_ids(), now, effects);
