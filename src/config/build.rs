@@ -10,6 +10,7 @@ use super::follow_up::follow_ups;
 use super::gate::gates;
 use super::layers::Settings;
 use super::reader::Reader;
+use super::sandbox::spare_own_port;
 use super::schedule::schedules;
 use super::span;
 use super::worker::{resolve, task_timeout, worker};
@@ -45,6 +46,7 @@ pub(super) fn config(settings: Settings, sources: &Sources) -> Result<Config, Co
         http,
         state_dir,
     };
+    spare_own_port(&reader, &config.worker.sandbox, config.http.bind.port())?;
     reader.finish()?;
     Ok(config)
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use slog::Level;
 
 use super::{
-    Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig,
-    WorkerConfig, WorkerKind,
+    Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, SandboxConfig,
+    StoreConfig, WorkerConfig, WorkerKind,
 };
 use crate::domain::{FollowUpRule, PerType, TaskType, TaskTypes};
 
@@ -55,6 +55,19 @@ impl Default for Config {
                 stuck: Duration::from_secs(60),
                 task_timeout: Duration::from_secs(3600),
                 cancel_grace: Duration::from_secs(5),
+                sandbox: SandboxConfig {
+                    enabled: true,
+                    require: Vec::new(),
+                    read: Vec::new(),
+                    connect: vec![443],
+                    max_files: 1024,
+                    max_processes: 512,
+                    max_file_mb: 1024,
+                    max_address_space_mb: 0,
+                    max_cpu_s: 0,
+                    first_uid: 1_900_000_000,
+                    cgroup: SandboxConfig::AUTO.to_owned(),
+                },
             },
             types: PerType::default(),
             store: StoreConfig {

@@ -13,6 +13,7 @@ mod gate;
 mod layers;
 mod reader;
 mod render;
+mod sandbox;
 mod schedule;
 mod span;
 #[cfg(test)]
@@ -26,8 +27,8 @@ use std::path::PathBuf;
 pub use error::{ConfigError, Place};
 pub use render::render;
 pub use values::{
-    Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, StoreConfig,
-    TypeConfig, WorkerConfig, WorkerKind,
+    Config, GateConfig, HttpConfig, LogConfig, LogFormat, PoolConfig, QueueConfig, SandboxConfig,
+    StoreConfig, TypeConfig, WorkerConfig, WorkerKind,
 };
 
 /// The file that is read when none is named and it exists.

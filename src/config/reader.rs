@@ -158,6 +158,26 @@ impl Reader {
         list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
     }
 
+    /// A list of whole numbers in a range, that may be left out; `allowed` says what that asks.
+    pub(super) fn integers<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        range: RangeInclusive<T>,
+    ) -> Result<Option<Vec<T>>, ConfigError>
+    where
+        T: TryFrom<i64> + PartialOrd,
+    {
+        let Some(setting) = self.get(key) else { return Ok(None) };
+        let number = |value: &Value| {
+            let number = T::try_from(value.as_integer()?).ok()?;
+            range.contains(&number).then_some(number)
+        };
+        let list = setting.value.as_array();
+        let numbers = list.and_then(|list| list.iter().map(number).collect::<Option<_>>());
+        numbers.map(Some).ok_or_else(|| unfit(key, setting, &format!("must be {allowed}")))
+    }
+
     /// A table with names of the user's own, each entry turned by `entry` into what it means or
     /// the sentence that says why not. Values are never shown: they may be secrets.
     pub(super) fn table<T>(

@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::{
-    Config, GateConfig, HttpConfig, LogConfig, PoolConfig, QueueConfig, StoreConfig, TypeConfig,
-    WorkerConfig, span,
+    Config, GateConfig, HttpConfig, LogConfig, PoolConfig, QueueConfig, SandboxConfig, StoreConfig,
+    TypeConfig, WorkerConfig, span,
 };
 use crate::domain::{FollowUpRule, ScheduleSpec, TaskType, When};
 
@@ -57,6 +57,7 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
         ("[pool]".to_owned(), pool_keys(pool)),
         ("[queue]".to_owned(), queue_keys(queue)),
         ("[worker]".to_owned(), worker_keys(worker)),
+        ("[worker.sandbox]".to_owned(), sandbox_keys(&worker.sandbox)),
     ];
     for kind in TaskType::ALL {
         let TypeConfig { timeout } = types[kind.index()];
@@ -68,7 +69,7 @@ pub(super) fn sections(config: &Config) -> Vec<(String, Keys)> {
     let store = vec![
         ("path", text(path)),
         ("retention", text(&span::show(*retention))),
-        ("min_free_mb", Value::Integer(i64::try_from(*min_free_mb).unwrap_or(i64::MAX))),
+        ("min_free_mb", number(*min_free_mb)),
     ];
     sections.push(("[store]".to_owned(), store));
     let LogConfig { level, format } = *log;
@@ -149,6 +150,7 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         stuck,
         task_timeout,
         cancel_grace,
+        sandbox: _,
     } = worker;
     let hidden: Table = env.keys().map(|name| (name.clone(), text(HIDDEN))).collect();
     vec![
@@ -163,6 +165,38 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         ("stuck_s", seconds(*stuck)),
         ("task_timeout_s", seconds(*task_timeout)),
         ("cancel_grace_s", seconds(*cancel_grace)),
+    ]
+}
+
+fn sandbox_keys(sandbox: &SandboxConfig) -> Keys {
+    let SandboxConfig {
+        enabled,
+        require,
+        read,
+        connect,
+        max_files,
+        max_processes,
+        max_file_mb,
+        max_address_space_mb,
+        max_cpu_s,
+        first_uid,
+        cgroup,
+    } = sandbox;
+    let require: Vec<_> = require.iter().map(|guard| guard.name()).collect();
+    let read: Vec<_> = read.iter().map(|path| path.display().to_string()).collect();
+    let connect: Vec<_> = connect.iter().map(|port| i64::from(*port)).collect();
+    vec![
+        ("enabled", Value::Boolean(*enabled)),
+        ("require", Value::from(require)),
+        ("read", Value::from(read)),
+        ("connect", Value::from(connect)),
+        ("max_files", Value::from(*max_files)),
+        ("max_processes", Value::from(*max_processes)),
+        ("max_file_mb", number(*max_file_mb)),
+        ("max_address_space_mb", number(*max_address_space_mb)),
+        ("max_cpu_s", number(*max_cpu_s)),
+        ("first_uid", Value::from(*first_uid)),
+        ("cgroup", text(cgroup)),
     ]
 }
 
@@ -258,6 +292,10 @@ fn text(text: &str) -> Value {
 
 fn count(count: usize) -> Value {
     Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn number(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// Seconds, as a whole number where they are one.

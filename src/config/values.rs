@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use slog::Level;
 
-use crate::domain::{FollowUpRule, PerType, ScheduleSpec, TaskTypes};
+use crate::domain::{FollowUpRule, Guard, PerType, ScheduleSpec, TaskTypes};
 
 /// The effective configuration: every value is checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +150,40 @@ pub struct WorkerConfig {
     pub task_timeout: Duration,
     /// How long a cancelled or overdue task has to end by itself.
     pub cancel_grace: Duration,
+    /// What keeps workers apart.
+    pub sandbox: SandboxConfig,
+}
+
+/// Section `[worker.sandbox]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxConfig {
+    /// Whether workers are confined at all.
+    pub enabled: bool,
+    /// What must be enforced: else the daemon does not start.
+    pub require: Vec<Guard>,
+    /// What workers may read beyond what is found for them, absolute.
+    pub read: Vec<PathBuf>,
+    /// The TCP ports to which workers may connect.
+    pub connect: Vec<u16>,
+    /// How many files a process of a worker may have open.
+    pub max_files: u32,
+    /// How many processes and threads a worker may have.
+    pub max_processes: u32,
+    /// The largest file that a worker may write, in MiB.
+    pub max_file_mb: u64,
+    /// The address space of a process of a worker, in MiB; 0: no limit.
+    pub max_address_space_mb: u64,
+    /// The CPU time of a process of a worker, in seconds; 0: no limit.
+    pub max_cpu_s: u64,
+    /// The first of the user ids that agents get; 0: none.
+    pub first_uid: u32,
+    /// Where agents get control groups: a folder, [`SandboxConfig::AUTO`], or empty for nowhere.
+    pub cgroup: String,
+}
+
+impl SandboxConfig {
+    /// The control group of the daemon, if it was delegated to it.
+    pub const AUTO: &'static str = "auto";
 }
 
 /// Where the agents of the pool come from.

@@ -9,6 +9,7 @@ use toml::Value;
 use super::build::{DAY_S, HOUR_S};
 use super::error::{ConfigError, Place};
 use super::reader::Reader;
+use super::sandbox::sandbox;
 use super::{WorkerConfig, WorkerKind};
 
 /// The longest that a task may run: 30 days.
@@ -58,6 +59,7 @@ pub(super) fn worker(
             0.0..=HOUR_S,
             default.cancel_grace,
         )?,
+        sandbox: sandbox(reader, default.sandbox)?,
     };
     let (stuck, heartbeat) = (worker.stuck.as_secs_f64(), worker.heartbeat.as_secs_f64());
     reader.check(
@@ -77,14 +79,20 @@ fn program(reader: &Reader, mut command: Vec<String>) -> Result<Vec<String>, Con
     let problem = "must begin with the name of a program, found an empty text".to_owned();
     reader.check(is_named, "worker.command", "worker.command", problem)?;
     if program.contains('/') {
-        let folder = match reader.place("worker.command") {
-            Some(Place::Line(file, _)) => file.parent(),
-            Some(Place::Env(_) | Place::Flag(_) | Place::Default) | None => None,
-        };
-        let path = resolve(&folder.unwrap_or_else(|| Path::new("")).join(&*program))?;
+        let path = resolve(&folder_of(reader, "worker.command").join(&*program))?;
         *program = path.to_string_lossy().into_owned();
     }
     Ok(command)
+}
+
+/// To where relative paths in the value of `key` refer: the folder of the file that says so, else
+/// the current one.
+pub(super) fn folder_of<'a>(reader: &'a Reader, key: &str) -> &'a Path {
+    let folder = match reader.place(key) {
+        Some(Place::Line(file, _)) => file.parent(),
+        Some(Place::Env(_) | Place::Flag(_) | Place::Default) | None => None,
+    };
+    folder.unwrap_or_else(|| Path::new(""))
 }
 
 fn is_variable_name(name: &str) -> bool {
