@@ -111,6 +111,7 @@ async fn pool() -> PoolHandle {
     let log = Logger::root(Discard, o!());
     let fatal = Fatal::new();
     let options = SpawnerOptions {
+        sandbox: None,
         launcher: std::env::current_exe().unwrap(),
         store_id: "bench".to_owned(),
         log: log.clone(),

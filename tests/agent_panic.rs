@@ -61,6 +61,7 @@ impl Pool {
         let fatal = Fatal::new();
         let alarm = fatal.clone();
         let spawner = Spawner::start(SpawnerOptions {
+            sandbox: None,
             launcher: env!("CARGO_BIN_EXE_daedalus").into(),
             store_id: format!("panic-{}", Uuid::new_v4()),
             log: log.clone(),

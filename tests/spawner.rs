@@ -414,6 +414,7 @@ fn a_line_of_its_log_names_the_component_once() {
         let written = Written::default();
         let json = Mutex::new(slog_json::Json::default(written.clone()));
         let spawner = Spawner::start(SpawnerOptions {
+            sandbox: None,
             launcher: "/no/such/launcher".into(),
             store_id: "log-test".to_owned(),
             log: slog::Logger::root(slog::Drain::fuse(json), slog::o!("component" => "spawner")),

@@ -23,7 +23,7 @@ pub use memory::{MemoryHistory, MemoryStore};
 pub use retention::Retention;
 pub use sqlite::{
     AgentKinds, AtStart, Backup, CheckReport, Progress, SqliteHistory, SqliteStore, TaskCounts,
-    backup, check, lock_path,
+    backup, check, files, lock_path,
 };
 pub use writer::{Handed, Ledger, OnFailed, Writer, WriterOptions, WriterStart};
 

@@ -32,8 +32,8 @@ use crate::domain::{Change, Snapshot, StoreMetrics};
 pub use backup::{Backup, Progress, backup};
 pub use check::{AgentKinds, AtStart, CheckReport, TaskCounts, check};
 pub use history::SqliteHistory;
-pub use place::lock_path;
 use place::{directory, wal_path};
+pub use place::{files, lock_path};
 
 /// The writing side of the file.
 #[derive(Debug)]

@@ -14,6 +14,13 @@ pub const AGENT_ID: &str = "DAEDALUS_AGENT_ID";
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Where a worker that is given `extra` finds its programs.
+#[must_use]
+pub fn path(extra: &[(String, String)]) -> &str {
+    let path = extra.iter().rev().find(|(name, _)| name == "PATH");
+    path.map_or(PATH, |(_, value)| value)
+}
+
 /// What a worker of `agent` gets. The entries of `extra` come last, so a configuration may replace
 /// `PATH`; the daemon's own marks cannot be replaced.
 #[must_use]

@@ -6,7 +6,7 @@
 //! | 79 | or with a code that has no number of its own |
 //! | 80 + s | was ended by signal s, 1..=31 |
 //! | 112 | was ended by a real-time signal |
-//! | 126, 127 | ended with this code, or could not be executed, or was not found |
+//! | 126, 127 | ended with this code, or could not be executed or confined, or was not found |
 //!
 //! Anything else is the end of the launcher alone: death by a signal, and 101, which is what a
 //! panic in Rust ends with. It would be signal 21 (SIGTTIN), which never ends a process.
@@ -16,7 +16,7 @@ use std::process::ExitStatus;
 
 use crate::domain::Exit;
 
-/// The worker command exists and cannot be executed.
+/// The worker command exists and cannot be executed, or not be confined as it must.
 pub const CANNOT_EXECUTE: u8 = 126;
 /// The worker command does not exist.
 pub const NOT_FOUND: u8 = 127;

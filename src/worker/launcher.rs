@@ -1,18 +1,21 @@
-//! `daedalus launch -- CMD ARGS..`: the parent of one worker, which ends only when everything that
-//! the worker started has ended.
+//! `daedalus launch [--confine PLAN] -- CMD ARGS..`: the parent of one worker, which ends only when
+//! everything that the worker started has ended.
+//!
+//! It begins a session of its own, and says in a frame, before there is a worker that could say
+//! anything else, how its worker is confined ([`sandbox`]).
 //!
 //! It adopts what its worker leaves behind (child subreaper), and kills the whole tree when the
 //! worker ends, when it gets SIGTERM, and when nobody holds the other end of its stdin any more:
 //! that is how it learns that the daemon is gone. SIGUSR1 is passed on as a polite SIGTERM to the
-//! group of the worker. It is one thread without a runtime, and it ends with a code of
-//! [`exit`].
+//! group of the worker. It is one thread without a runtime (and another one for the moment in which
+//! the worker starts), and it ends with a code of [`exit`].
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -23,16 +26,23 @@ use rustix::process::{
     waitpid,
 };
 
-use super::{exit, proc, tree};
+use super::sandbox::{self, Plan, Refusal};
+use super::{exit, proc, protocol, tree};
+use crate::domain::{Chain, Confinement};
 
 /// How long the last phase waits for a child to end before it looks again. Only children which
 /// cannot die at once (uninterruptible sleep) make it matter.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Starts `command` and stays until its whole tree has ended.
+/// What may be behind a program that exists and must not be run.
+const UNREADABLE: &str = "; when it may be run, the sandbox does not let it be read: it, its \
+     interpreter and its libraries must be in the system's folders or in worker.sandbox.read";
+
+/// Starts `command`, confined as `plan` says (JSON) or not at all, and stays until its whole tree
+/// has ended.
 #[must_use]
-pub fn run(command: &[OsString]) -> ExitCode {
-    match Launcher::start(command) {
+pub fn run(plan: Option<&str>, command: &[OsString]) -> ExitCode {
+    match Launcher::start(plan, command) {
         Ok(launcher) => ExitCode::from(launcher.stay()),
         Err(failure) => {
             // The daemon reads this as a line of the worker's log. When it is gone, nobody does.
@@ -60,11 +70,12 @@ struct Launcher {
 }
 
 impl Launcher {
-    fn start(command: &[OsString]) -> Result<Self, Failure> {
-        let Some((program, arguments)) = command.split_first() else {
-            return Err(Failure::own("cannot start a worker", "no command was given"));
-        };
+    fn start(plan: Option<&str>, command: &[OsString]) -> Result<Self, Failure> {
+        let plan = plan.map(serde_json::from_str::<Plan>).transpose();
+        let plan = plan.map_err(|cause| Failure::own("cannot read the plan", cause))?;
         close_what_was_inherited();
+        // It fails for one that a shell started, which leads a group and needs no session.
+        let _leads_a_group = rustix::process::setsid();
         // Blocked before there is a worker, so that none is missed. `Command` resets the mask in
         // the child.
         let mut mask = SigSet::empty();
@@ -82,16 +93,8 @@ impl Launcher {
             .open("/dev/null")
             .map_err(|cause| Failure::own("cannot open /dev/null", cause))?;
 
-        let worker = Command::new(program)
-            .args(arguments)
-            .process_group(0)
-            .spawn()
-            .map_err(|cause| Failure {
-                code: code_of(&cause),
-                why: format!("cannot start {}: {cause}", program.display()),
-            })?
-            .id();
-        let Some(worker) = tree::pid_of(worker) else {
+        let worker = start_worker(plan.as_ref(), command)?;
+        let Some(worker) = tree::pid_of(worker.id()) else {
             return Err(Failure::own("cannot start a worker", "it has no pid"));
         };
         // Now only the worker's side holds the pipe, so that its end is the end of the worker's
@@ -156,6 +159,41 @@ impl Launcher {
         let _interrupted = poll(&mut sources, timeout.as_ref());
         while let Ok(Some(_)) = self.signals.read_signal() {}
     }
+}
+
+fn start_worker(plan: Option<&Plan>, command: &[OsString]) -> Result<Child, Failure> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::own("cannot start a worker", "no command was given"));
+    };
+    let cannot_start = |cause: &io::Error, hint: &str| Failure {
+        code: code_of(cause),
+        why: format!("cannot start {}: {cause}{hint}", program.display()),
+    };
+    let Some(plan) = plan else {
+        announce(&sandbox::unconfined())
+            .map_err(|cause| Failure::own("cannot say that the worker is not confined", cause))?;
+        return Command::new(program)
+            .args(arguments)
+            .process_group(0)
+            .spawn()
+            .map_err(|cause| cannot_start(&cause, ""));
+    };
+    sandbox::start(plan, command, announce).map_err(|refusal| match refusal {
+        Refusal::Spawn(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            cannot_start(&cause, UNREADABLE)
+        }
+        Refusal::Spawn(cause) => cannot_start(&cause, ""),
+        Refusal::Required { .. } => {
+            Failure { code: exit::CANNOT_EXECUTE, why: refusal.to_string() }
+        }
+        Refusal::System { .. } => Failure { code: exit::OTHER, why: Chain(&refusal).to_string() },
+    })
+}
+
+/// Says how the worker is confined, in one frame.
+fn announce(confinement: &Confinement) -> io::Result<()> {
+    let frame = protocol::confined(confinement);
+    io::stdout().write_all(&frame).and_then(|()| io::stdout().flush())
 }
 
 /// The daemon opens everything close-on-exec, but what it was itself started with (sockets from a

@@ -14,11 +14,12 @@ pub mod launcher;
 pub mod leftovers;
 pub mod proc;
 pub mod protocol;
+pub mod sandbox;
 pub mod spawner;
+pub mod workdir;
 
 mod builtin_actions;
 mod builtin_tools;
 mod spawner_thread;
 mod sweep;
 mod tree;
-mod workdir;

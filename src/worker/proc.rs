@@ -44,7 +44,13 @@ pub(super) fn everyone() -> io::Result<Vec<u32>> {
 /// lives, because a launcher starts nothing before it, and ends when it ends.
 #[must_use]
 pub fn worker_of(launcher: u32) -> Option<u32> {
-    children(launcher).first().copied()
+    let children = children(launcher);
+    if children.len() < 2 {
+        return children.first().copied();
+    }
+    // The thread that started the worker has ended, and another one got it as its child, perhaps
+    // after what the worker left behind at once.
+    children.into_iter().min_by_key(|child| (start_ticks(*child).unwrap_or(u64::MAX), *child))
 }
 
 /// Everything under `root` without `root` itself, parents before their children.

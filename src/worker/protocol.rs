@@ -379,6 +379,21 @@ pub enum ToWorker<'a> {
     },
 }
 
+/// The frame in which a launcher says how its worker is confined, with its line break. It has no
+/// number: those are the worker's.
+#[must_use]
+pub fn confined(confinement: &Confinement) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(tag = "type", rename = "confined")]
+    struct Confined<'a> {
+        #[serde(flatten)]
+        confinement: &'a Confinement,
+    }
+    let mut line = serde_json::to_vec(&Confined { confinement }).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
 impl ToWorker<'_> {
     /// The frame as one line, with its line break.
     #[must_use]

@@ -21,6 +21,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use slog::Logger;
 use tokio::sync::oneshot;
 
+use super::sandbox::Sandbox;
 use super::spawner_thread::{LaunchOrder, Order, SpawnerThread, now};
 use super::sweep;
 use crate::domain::{AgentId, Exit, Incarnation};
@@ -29,6 +30,8 @@ use crate::domain::{AgentId, Exit, Incarnation};
 pub struct SpawnerOptions {
     /// The `daedalus` executable, which is the launcher.
     pub launcher: PathBuf,
+    /// What keeps workers apart; `None`: nothing does.
+    pub sandbox: Option<Sandbox>,
     /// Marks every process of this store's pool.
     pub store_id: String,
     /// Takes what the spawner has to say.
@@ -85,6 +88,9 @@ pub enum LaunchError {
     /// There are no pipes for it.
     #[error("cannot make pipes")]
     Pipes(#[source] io::Error),
+    /// The launcher cannot be told how to confine it.
+    #[error("cannot write down how the worker is confined")]
+    Plan(#[source] io::Error),
     /// The launcher did not start.
     #[error("cannot start the launcher {}", .path.display())]
     Launcher {
@@ -147,6 +153,7 @@ impl Spawner {
         let handle = SpawnerHandle { orders, wake, over: Arc::default(), lost: Arc::clone(&lost) };
         let spawner = SpawnerThread::new(
             options.launcher,
+            options.sandbox,
             options.store_id,
             options.log,
             inbox,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -14,6 +13,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use slog::{Logger, debug, error, warn};
 use tokio::sync::oneshot;
 
+use super::sandbox::{Sandbox, Uids};
 use super::spawner::{
     LaunchError, LaunchSpec, Launched, OnNews, SpawnerHandle, TreeGuard, TreeNews,
 };
@@ -76,6 +76,8 @@ struct Tree {
     exit_when_lost: Exit,
     on_news: OnNews,
     workdir: PathBuf,
+    /// The user id that it has to itself.
+    uid: Option<u32>,
     dying: Option<Dying>,
 }
 
@@ -98,6 +100,8 @@ impl Dying {
 
 pub(super) struct SpawnerThread {
     launcher: PathBuf,
+    sandbox: Option<Sandbox>,
+    uids: Uids,
     store_id: String,
     log: Logger,
     inbox: Receiver<Order>,
@@ -111,14 +115,26 @@ pub(super) struct SpawnerThread {
 impl SpawnerThread {
     pub(super) fn new(
         launcher: PathBuf,
+        sandbox: Option<Sandbox>,
         store_id: String,
         log: Logger,
         inbox: Receiver<Order>,
         handle: SpawnerHandle,
     ) -> io::Result<Self> {
         let janitor = Janitor::start(log.clone())?;
-        let trees = BTreeMap::new();
-        Ok(Self { launcher, store_id, log, inbox, handle, trees, janitor, closing: Vec::new() })
+        let uids = Uids::new(sandbox.as_ref().map_or(0, |sandbox| sandbox.first_uid));
+        Ok(Self {
+            launcher,
+            sandbox,
+            uids,
+            store_id,
+            log,
+            inbox,
+            handle,
+            trees: BTreeMap::new(),
+            janitor,
+            closing: Vec::new(),
+        })
     }
 
     pub(super) fn run(mut self) {
@@ -168,13 +184,17 @@ impl SpawnerThread {
         let Some((mut on_news, answer)) = order.listeners.take() else { return };
         let key = (order.spec.agent, order.spec.incarnation);
         let workdir = order.spec.workdir.clone();
-        let refusal = match self.start(&order.spec) {
+        let uid = self.uids.take();
+        let started = self.start(&order.spec, uid.clone());
+        let uid = uid.ok();
+        let refusal = match started {
             Ok((launcher, launched)) => {
                 let tree = Tree {
                     launcher: Some(launcher),
                     exit_when_lost: Exit::Unknown,
                     on_news,
                     workdir,
+                    uid,
                     dying: None,
                 };
                 self.trees.insert(key, tree);
@@ -195,16 +215,25 @@ impl SpawnerThread {
                 exit_when_lost: exit,
                 on_news,
                 workdir,
+                uid,
                 dying: Some(Dying::since(now())),
             };
             self.trees.insert(key, tree);
         } else {
+            // Nothing ran, and nothing belongs to it.
+            if let Some(uid) = uid {
+                self.uids.give_back(uid);
+            }
             on_news(TreeNews::Gone(exit));
         }
         let _nobody_waits = answer.send(Err(refusal));
     }
 
-    fn start(&self, spec: &LaunchSpec) -> Result<(Launcher, Launched), LaunchError> {
+    fn start(
+        &self,
+        spec: &LaunchSpec,
+        uid: Result<u32, String>,
+    ) -> Result<(Launcher, Launched), LaunchError> {
         if self.trees.contains_key(&(spec.agent, spec.incarnation)) {
             return Err(LaunchError::LaunchedBefore);
         }
@@ -217,7 +246,12 @@ impl SpawnerThread {
         let (stderr, their_stderr) = io::pipe().map_err(LaunchError::Pipes)?;
 
         let mut command = Command::new(&self.launcher);
-        command.args(["launch", "--"]);
+        command.arg("launch");
+        if let Some(sandbox) = &self.sandbox {
+            let plan = serde_json::to_string(&sandbox.plan(path, uid));
+            command.arg("--confine").arg(plan.map_err(|cause| LaunchError::Plan(cause.into()))?);
+        }
+        command.arg("--");
         if spec.command.is_empty() {
             command.arg(&self.launcher).arg("worker");
         } else {
@@ -227,7 +261,6 @@ impl SpawnerThread {
             .env_clear()
             .envs(environment::build(&self.store_id, spec.agent, path, &spec.env))
             .current_dir(path)
-            .process_group(0)
             .stdin(Stdio::from(their_stdin))
             .stdout(Stdio::from(their_stdout))
             .stderr(Stdio::from(their_stderr));
@@ -360,7 +393,15 @@ impl SpawnerThread {
             "incarnation" => key.1.get(), "exit" => %exit);
         (tree.on_news)(TreeNews::Gone(exit));
         match workdir::set_aside(&tree.workdir) {
-            Ok(aside) => self.janitor.remove(aside),
+            Ok(aside) => {
+                // What cannot be taken back keeps its id from everybody else.
+                if let Some(uid) = tree.uid
+                    && aside.as_deref().is_none_or(|aside| workdir::take_back(aside).is_ok())
+                {
+                    self.uids.give_back(uid);
+                }
+                self.janitor.remove(aside);
+            }
             Err(cause) => warn!(self.log, "workdir_not_removed"; "agent_id" => %key.0,
                 "path" => %tree.workdir.display(), "error" => %cause),
         }

@@ -39,6 +39,7 @@ impl Pool {
         let log = Logger::root(Discard, o!());
         let fatal = Fatal::new();
         let spawner = Spawner::start(SpawnerOptions {
+            sandbox: None,
             launcher,
             store_id: store.id().to_string(),
             log: log.clone(),

@@ -85,6 +85,7 @@ impl Pool {
         let store_id = format!("test-{}", Uuid::new_v4());
         let place = std::env::temp_dir().join(format!("daedalus-{store_id}"));
         let spawner = Spawner::start(SpawnerOptions {
+            sandbox: None,
             launcher,
             store_id: store_id.clone(),
             log: slog::Logger::root(slog::Discard, slog::o!()),
@@ -195,6 +196,8 @@ pub struct Agent {
 
 impl Agent {
     pub async fn shake_hands(&mut self) {
+        let confined = self.frame().await;
+        assert!(matches!(confined, FromWorker::Confined(_)), "{confined:?}");
         let hello = self.frame().await;
         assert_eq!(hello, FromWorker::Hello { proto: [1, PROTO] });
         self.send(&ToWorker::Init {

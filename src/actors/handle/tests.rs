@@ -58,6 +58,7 @@ impl History for Blind {
 fn pool() -> PoolHandle {
     let (log, fatal) = (Logger::root(Discard, o!()), Fatal::new());
     let spawner = Spawner::start(SpawnerOptions {
+        sandbox: None,
         launcher: "/no/launcher".into(),
         store_id: "none".to_owned(),
         log: log.clone(),

@@ -41,6 +41,7 @@ fn router(
     let fatal = Fatal::new();
     let clock = Clock::start();
     let spawner = Spawner::start(SpawnerOptions {
+        sandbox: None,
         launcher: "/no/launcher".into(),
         store_id: "none".to_owned(),
         log: log.clone(),

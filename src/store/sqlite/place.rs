@@ -100,6 +100,12 @@ fn sort(file: FileType) -> &'static str {
     }
 }
 
+/// The files that hold the store at `path`: itself, and what stands beside it while it is open.
+#[must_use]
+pub fn files(path: &Path) -> [PathBuf; 3] {
+    [path.to_path_buf(), beside(path, "-wal"), beside(path, "-shm")]
+}
+
 /// Which file keeps other daemons off the store at this path, which was located before.
 #[must_use]
 pub fn lock_path(path: &Path) -> PathBuf {
