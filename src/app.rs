@@ -2,15 +2,19 @@
 
 mod keep;
 mod lock;
+mod sandbox;
 mod settings;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use slog::{Logger, error, info, o, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
@@ -24,7 +28,9 @@ use crate::http;
 use crate::logging;
 use crate::store::{Store, StoreError};
 use crate::systemd;
+use crate::worker::sandbox::Sandbox;
 use crate::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
+use crate::worker::workdir;
 use settings::{actor_settings, http_settings};
 
 /// How long the process trees get to end when the daemon does: what the spawner itself takes to
@@ -44,6 +50,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What a stop may take beyond the drain: the times above, that of the HTTP server, and the last
 /// commit.
 const STOP_EXTRA: Duration = Duration::from_secs(90);
+
+/// What agents can pass to their own directory, and not list.
+const PASSABLE: u32 = 0o711;
 
 /// Where in the state directory the agents work.
 const AGENTS_DIR: &str = "agents";
@@ -82,6 +91,17 @@ pub enum AppError {
         /// Why not.
         #[source]
         cause: io::Error,
+    },
+    /// The configuration requires what this machine does not enforce.
+    #[error(
+        "worker.sandbox.require has {guard}, which cannot be enforced: {why}; help that, or take {guard} \
+         out of worker.sandbox.require"
+    )]
+    Sandbox {
+        /// What.
+        guard: &'static str,
+        /// Why not.
+        why: String,
     },
     /// Another daemon works with this store.
     #[error("another daedalus uses the store {}; store.path sets another one", .0.display())]
@@ -126,6 +146,9 @@ impl From<StartError> for AppError {
 /// See [`AppError`].
 pub fn run(config: &Config) -> Result<(), AppError> {
     let _lock = lock_state_dir(&config.state_dir)?;
+    // Agents with user ids of their own pass through the state directory. What else is made in it
+    // is nobody's but the daemon's.
+    umask(Mode::RWXG | Mode::RWXO);
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
     let (store, _store_lock) = keep::open(config)?;
@@ -175,14 +198,15 @@ async fn serve(
     systemd::starting(config.worker.start_timeout + START_EXTRA);
     let fatal = Fatal::new();
     let store_id = store.id().to_string();
-    let keep = keep::recover(config, store, log).await?;
-    clear_agents_dir(&config.state_dir)?;
-    let spawner = start_spawner(launcher, store_id, &fatal, log)?;
-    let settings = actor_settings(config, log);
-    let Started { pool, writer, target } =
-        actors::start(settings, keep, http::desk(), &spawner, &fatal, log)?;
     let start = |what| move |cause| AppError::Start { what, cause };
     let addr = listener.local_addr().map_err(start("the listener"))?;
+    let settings = actor_settings(config, log);
+    let sandbox = sandbox::prepare(config, &settings.worker, launcher, addr.port(), log)?;
+    let keep = keep::recover(config, store, log).await?;
+    clear_agents_dir(&config.state_dir)?;
+    let spawner = start_spawner(launcher, sandbox, store_id, &fatal, log)?;
+    let Started { pool, writer, target } =
+        actors::start(settings, keep, http::desk(), &spawner, &fatal, log)?;
     let server = http::server(
         listener,
         config.http.workers,
@@ -299,6 +323,7 @@ async fn show_life(pool: PoolHandle) {
 
 fn start_spawner(
     launcher: &Path,
+    sandbox: Option<Sandbox>,
     store_id: String,
     fatal: &Fatal,
     log: &Logger,
@@ -306,6 +331,7 @@ fn start_spawner(
     let alarm = fatal.clone();
     Spawner::start(SpawnerOptions {
         launcher: launcher.to_path_buf(),
+        sandbox,
         store_id,
         log: log.new(o!("component" => "spawner")),
         on_panic: Box::new(move || alarm.raise(Loss::Panicked("spawner"))),
@@ -316,7 +342,8 @@ fn start_spawner(
 /// Makes the state directory this daemon's own for as long as the file is open.
 fn lock_state_dir(path: &Path) -> Result<File, AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
-    std::fs::create_dir_all(path).map_err(failed)?;
+    // Passable, because agents work below it; what is in it is closed.
+    DirBuilder::new().recursive(true).mode(PASSABLE).create(path).map_err(failed)?;
     let lock = lock::take(&path.join("lock")).map_err(failed)?;
     lock.ok_or_else(|| AppError::StateDirInUse(path.to_path_buf()))
 }
@@ -325,6 +352,10 @@ fn lock_state_dir(path: &Path) -> Result<File, AppError> {
 fn clear_agents_dir(path: &Path) -> Result<(), AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
     let agents = path.join(AGENTS_DIR);
-    std::fs::create_dir_all(&agents).map_err(failed)?;
-    std::fs::remove_dir_all(&agents).and_then(|()| std::fs::create_dir(&agents)).map_err(failed)
+    match workdir::remove(&agents) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
+        Ok(()) | Err(_) => {}
+    }
+    std::fs::create_dir(&agents).map_err(failed)?;
+    std::fs::set_permissions(&agents, Permissions::from_mode(PASSABLE)).map_err(failed)
 }

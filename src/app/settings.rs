@@ -14,7 +14,7 @@ use crate::http::HttpSettings;
 /// Room for what stands around a payload or result in a frame.
 const FRAME_EXTRA_BYTES: usize = 64 * 1024;
 
-fn agents_dir(config: &Config) -> PathBuf {
+pub(super) fn agents_dir(config: &Config) -> PathBuf {
     config.state_dir.join(AGENTS_DIR)
 }
 

@@ -86,6 +86,7 @@ pub(super) fn serve(arguments: Arguments) -> ExitCode {
         Err(
             error @ (AppError::Store(_) | AppError::StoreFailed(_) | AppError::StoreLock { .. }),
         ) => complain(&error, EXIT_STORE),
+        Err(error @ AppError::Sandbox { .. }) => complain(&error, EXIT_CONFIG),
         Err(error) => complain(&error, 1),
     }
 }

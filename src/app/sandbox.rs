@@ -1,0 +1,136 @@
+//! What keeps the workers apart: what the configuration asks for, and what this machine can do.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+use slog::{Logger, info, warn};
+
+use super::AppError;
+use super::settings::agents_dir;
+use crate::actors::WorkerSettings;
+use crate::config::{Config, SandboxConfig};
+use crate::domain::{Confinement, Guard};
+use crate::store;
+use crate::worker::environment;
+use crate::worker::sandbox::{Limits, Sandbox, ports_of_texts, unconfined};
+
+/// What workers may do in this configuration of a daemon that listens on the port `own`; `None`
+/// when the sandbox is off. Says what of it this machine enforces, and fails without what the
+/// configuration requires.
+pub(super) fn prepare(
+    config: &Config,
+    worker: &WorkerSettings,
+    launcher: &Path,
+    own: u16,
+    log: &Logger,
+) -> Result<Option<Sandbox>, AppError> {
+    let sandbox = plan(config, worker, own, log);
+    if sandbox.as_ref().is_some_and(Sandbox::gives_uids) {
+        open_the_way(config).map_err(|cause| {
+            let path = config.state_dir.clone();
+            AppError::StateDir { path, cause }
+        })?;
+    }
+    check(config, sandbox.as_ref(), worker, launcher, log)?;
+    Ok(sandbox)
+}
+
+/// Says which of the ports that follow from URLs had to be left out, and which paths are not there.
+fn plan(config: &Config, worker: &WorkerSettings, own: u16, log: &Logger) -> Option<Sandbox> {
+    let SandboxConfig {
+        enabled,
+        require,
+        read,
+        connect,
+        max_files,
+        max_processes,
+        max_file_mb,
+        max_address_space_mb,
+        max_cpu_s,
+        first_uid,
+        cgroup: _,
+    } = config.worker.sandbox.clone();
+    if !enabled {
+        return None;
+    }
+    let mut texts: Vec<&str> = worker.env.iter().map(|(_, value)| value.as_str()).collect();
+    add_texts(&worker.agent, &mut texts);
+    let mut ports = ports_of_texts(texts);
+    ports.extend(connect);
+    if ports.remove(&own) {
+        warn!(log, "sandbox_port_refused"; "component" => "app", "port" => own);
+    }
+    for path in read.iter().filter(|path| !path.exists()) {
+        warn!(log, "sandbox_path_missing"; "component" => "app", "path" => %path.display());
+    }
+    let limits = Limits {
+        files: max_files,
+        processes: max_processes,
+        file_mb: max_file_mb,
+        address_space_mb: max_address_space_mb,
+        cpu_s: max_cpu_s,
+    };
+    Some(Sandbox { require, read, connect: ports.into_iter().collect(), limits, first_uid })
+}
+
+fn check(
+    config: &Config,
+    sandbox: Option<&Sandbox>,
+    worker: &WorkerSettings,
+    launcher: &Path,
+    log: &Logger,
+) -> Result<(), AppError> {
+    let found = match sandbox {
+        Some(sandbox) => {
+            let builtin = || vec![launcher.display().to_string(), "worker".to_owned()];
+            let command =
+                if worker.command.is_empty() { builtin() } else { worker.command.clone() };
+            sandbox.foresee(&command, environment::path(&worker.env), &agents_dir(config))
+        }
+        None => unconfined(),
+    };
+    let Confinement { landlock_abi, enforced, missing, .. } = &found;
+    let enforced: Vec<_> = enforced.iter().map(|guard| guard.name()).collect();
+    let why: Vec<_> = missing
+        .iter()
+        .map(|missing| format!("{}: {}", missing.guard.name(), missing.why))
+        .collect();
+    info!(log, "sandbox"; "component" => "app", "missing" => why.join("; "),
+        "enforced" => enforced.join(" "), "landlock_abi" => landlock_abi);
+    let required = |guard: &Guard| config.worker.sandbox.require.contains(guard);
+    match missing.iter().find(|missing| required(&missing.guard)) {
+        None => Ok(()),
+        Some(missing) => {
+            Err(AppError::Sandbox { guard: missing.guard.name(), why: missing.why.clone() })
+        }
+    }
+}
+
+/// Lets agents with user ids of their own pass to their directories, and closes what else is in the
+/// state directory: what an earlier version made there may be open to all.
+fn open_the_way(config: &Config) -> io::Result<()> {
+    let mode = fs::metadata(&config.state_dir)?.permissions().mode() & 0o7777;
+    // One that others can pass already may not be the daemon's own.
+    if mode & 0o001 == 0 {
+        fs::set_permissions(&config.state_dir, Permissions::from_mode(mode | 0o011))?;
+    }
+    for file in config.store_path().iter().flat_map(|path| store::files(path)) {
+        match fs::set_permissions(file, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn add_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(list) => list.iter().for_each(|value| add_texts(value, texts)),
+        Value::Object(object) => object.values().for_each(|value| add_texts(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
