@@ -51,7 +51,7 @@ fn plan(config: &Config, worker: &WorkerSettings, own: u16, log: &Logger) -> Opt
         max_address_space_mb,
         max_cpu_s,
         first_uid,
-        cgroup: _,
+        cgroup,
     } = config.worker.sandbox.clone();
     if !enabled {
         return None;
@@ -73,7 +73,7 @@ fn plan(config: &Config, worker: &WorkerSettings, own: u16, log: &Logger) -> Opt
         address_space_mb: max_address_space_mb,
         cpu_s: max_cpu_s,
     };
-    Some(Sandbox { require, read, connect: ports.into_iter().collect(), limits, first_uid })
+    Some(Sandbox { require, read, connect: ports.into_iter().collect(), limits, first_uid, cgroup })
 }
 
 fn check(

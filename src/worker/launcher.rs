@@ -15,7 +15,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -26,7 +27,7 @@ use rustix::process::{
     waitpid,
 };
 
-use super::sandbox::{self, Plan, Refusal};
+use super::sandbox::{self, Plan, Refusal, Started};
 use super::{exit, proc, protocol, tree};
 use crate::domain::{Chain, Confinement};
 
@@ -66,6 +67,8 @@ impl Failure {
 
 struct Launcher {
     worker: Pid,
+    /// Where it is alone with what it started.
+    cgroup: Option<PathBuf>,
     signals: SignalFd,
 }
 
@@ -93,14 +96,14 @@ impl Launcher {
             .open("/dev/null")
             .map_err(|cause| Failure::own("cannot open /dev/null", cause))?;
 
-        let worker = start_worker(plan.as_ref(), command)?;
+        let Started { worker, cgroup } = start_worker(plan.as_ref(), command)?;
         let Some(worker) = tree::pid_of(worker.id()) else {
             return Err(Failure::own("cannot start a worker", "it has no pid"));
         };
         // Now only the worker's side holds the pipe, so that its end is the end of the worker's
         // output. When this fails, that end is merely seen later.
         let _later = rustix::stdio::dup2_stdout(&null);
-        Ok(Self { worker, signals })
+        Ok(Self { worker, cgroup, signals })
     }
 
     fn stay(self) -> u8 {
@@ -119,7 +122,8 @@ impl Launcher {
             }
             self.reap_the_adopted();
         }
-        tree::end(self.worker, || self.wait_for_a_child()).map_or(exit::OTHER, exit::encode)
+        let cgroup = self.cgroup.as_deref();
+        tree::end(self.worker, cgroup, || self.wait_for_a_child()).map_or(exit::OTHER, exit::encode)
     }
 
     /// Takes the signals that came, passes on the polite one, and says whether SIGTERM was there.
@@ -161,7 +165,7 @@ impl Launcher {
     }
 }
 
-fn start_worker(plan: Option<&Plan>, command: &[OsString]) -> Result<Child, Failure> {
+fn start_worker(plan: Option<&Plan>, command: &[OsString]) -> Result<Started, Failure> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::own("cannot start a worker", "no command was given"));
     };
@@ -172,11 +176,11 @@ fn start_worker(plan: Option<&Plan>, command: &[OsString]) -> Result<Child, Fail
     let Some(plan) = plan else {
         announce(&sandbox::unconfined())
             .map_err(|cause| Failure::own("cannot say that the worker is not confined", cause))?;
-        return Command::new(program)
-            .args(arguments)
-            .process_group(0)
-            .spawn()
-            .map_err(|cause| cannot_start(&cause, ""));
+        let worker = Command::new(program).args(arguments).process_group(0).spawn();
+        return match worker {
+            Ok(worker) => Ok(Started { worker, cgroup: None }),
+            Err(cause) => Err(cannot_start(&cause, "")),
+        };
     };
     sandbox::start(plan, command, announce).map_err(|refusal| match refusal {
         Refusal::Spawn(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {

@@ -7,6 +7,7 @@
 //! the codes of [`exit`] is the verified end of a whole process tree.
 
 pub mod builtin;
+pub mod cgroup;
 pub mod environment;
 pub mod exit;
 pub mod frames;

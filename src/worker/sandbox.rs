@@ -9,6 +9,7 @@
 //!
 //! What this machine cannot enforce is no error: it is told, with the reason.
 
+mod calls;
 mod confine;
 mod limits;
 mod paths;
@@ -20,10 +21,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{Cgroup, Cgroups};
 use crate::domain::{Confinement, Guard, MissingGuard};
 
 pub use confine::Refusal;
-pub(super) use confine::start;
+pub(super) use confine::{Started, start};
 pub use limits::Limits;
 pub use ports::of_texts as ports_of_texts;
 pub(super) use uids::Uids;
@@ -44,6 +46,8 @@ pub struct Sandbox {
     pub limits: Limits,
     /// The first of the user ids that agents get; 0: none.
     pub first_uid: u32,
+    /// Where they get control groups: a folder, "auto", or empty for nowhere.
+    pub cgroup: String,
 }
 
 /// What one worker may do, as the launcher is told.
@@ -61,11 +65,18 @@ pub struct Plan {
     pub limits: Limits,
     /// The user id that it gets, or why it gets none.
     pub uid: Result<u32, String>,
+    /// The control group that it gets, or why it gets none.
+    pub cgroup: Result<Cgroup, String>,
 }
 
 impl Sandbox {
     /// What one worker with this working directory may do.
-    pub(super) fn plan(&self, workdir: &Path, uid: Result<u32, String>) -> Plan {
+    pub(super) fn plan(
+        &self,
+        workdir: &Path,
+        uid: Result<u32, String>,
+        cgroup: Result<Cgroup, String>,
+    ) -> Plan {
         Plan {
             require: self.require.clone(),
             read: self.read.clone(),
@@ -73,6 +84,7 @@ impl Sandbox {
             connect: self.connect.clone(),
             limits: self.limits,
             uid,
+            cgroup,
         }
     }
 
@@ -88,7 +100,9 @@ impl Sandbox {
     pub fn foresee(&self, command: &[String], search: &str, agents_dir: &Path) -> Confinement {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         // The directory itself is made when the worker is: the way to it counts.
-        let plan = self.plan(&agents_dir.join("worker"), Uids::new(self.first_uid).first());
+        let uid = Uids::new(self.first_uid).first();
+        let cgroup = Cgroups::find(&self.cgroup, &std::process::id().to_string()).of("worker");
+        let plan = self.plan(&agents_dir.join("worker"), uid, cgroup);
         confine::foresee(&plan, &command, OsStr::new(search))
     }
 }

@@ -13,12 +13,13 @@ use rustix::process::{Signal, pidfd_send_signal};
 use slog::{Logger, debug, error, warn};
 use tokio::sync::oneshot;
 
+use super::cgroup::{Cgroup, Cgroups};
 use super::sandbox::{Sandbox, Uids};
 use super::spawner::{
     LaunchError, LaunchSpec, Launched, OnNews, SpawnerHandle, TreeGuard, TreeNews,
 };
 use super::workdir::Janitor;
-use super::{environment, exit, sweep, workdir};
+use super::{cgroup, environment, exit, sweep, workdir};
 use crate::domain::{AgentId, Chain, Exit, Incarnation};
 
 /// How long a launcher has to obey SIGTERM. It can be late when its own worker stopped it, or when
@@ -78,6 +79,8 @@ struct Tree {
     workdir: PathBuf,
     /// The user id that it has to itself.
     uid: Option<u32>,
+    /// The control group that it has to itself.
+    cgroup: Option<PathBuf>,
     dying: Option<Dying>,
 }
 
@@ -102,6 +105,7 @@ pub(super) struct SpawnerThread {
     launcher: PathBuf,
     sandbox: Option<Sandbox>,
     uids: Uids,
+    cgroups: Cgroups,
     store_id: String,
     log: Logger,
     inbox: Receiver<Order>,
@@ -122,11 +126,15 @@ impl SpawnerThread {
         handle: SpawnerHandle,
     ) -> io::Result<Self> {
         let janitor = Janitor::start(log.clone())?;
+        let wanted = sandbox.as_ref().map_or("", |sandbox| &sandbox.cgroup);
+        let cgroups = Cgroups::find(wanted, &store_id);
+        cgroups.clear();
         let uids = Uids::new(sandbox.as_ref().map_or(0, |sandbox| sandbox.first_uid));
         Ok(Self {
             launcher,
             sandbox,
             uids,
+            cgroups,
             store_id,
             log,
             inbox,
@@ -185,8 +193,9 @@ impl SpawnerThread {
         let key = (order.spec.agent, order.spec.incarnation);
         let workdir = order.spec.workdir.clone();
         let uid = self.uids.take();
-        let started = self.start(&order.spec, uid.clone());
-        let uid = uid.ok();
+        let cgroup = self.cgroups.of(&format!("{}-{}", key.0, key.1));
+        let started = self.start(&order.spec, uid.clone(), cgroup.clone());
+        let (uid, cgroup) = (uid.ok(), cgroup.ok().map(|group| group.folder));
         let refusal = match started {
             Ok((launcher, launched)) => {
                 let tree = Tree {
@@ -195,6 +204,7 @@ impl SpawnerThread {
                     on_news,
                     workdir,
                     uid,
+                    cgroup,
                     dying: None,
                 };
                 self.trees.insert(key, tree);
@@ -216,6 +226,7 @@ impl SpawnerThread {
                 on_news,
                 workdir,
                 uid,
+                cgroup,
                 dying: Some(Dying::since(now())),
             };
             self.trees.insert(key, tree);
@@ -233,6 +244,7 @@ impl SpawnerThread {
         &self,
         spec: &LaunchSpec,
         uid: Result<u32, String>,
+        cgroup: Result<Cgroup, String>,
     ) -> Result<(Launcher, Launched), LaunchError> {
         if self.trees.contains_key(&(spec.agent, spec.incarnation)) {
             return Err(LaunchError::LaunchedBefore);
@@ -248,7 +260,7 @@ impl SpawnerThread {
         let mut command = Command::new(&self.launcher);
         command.arg("launch");
         if let Some(sandbox) = &self.sandbox {
-            let plan = serde_json::to_string(&sandbox.plan(path, uid));
+            let plan = serde_json::to_string(&sandbox.plan(path, uid, cgroup));
             command.arg("--confine").arg(plan.map_err(|cause| LaunchError::Plan(cause.into()))?);
         }
         command.arg("--");
@@ -368,6 +380,9 @@ impl SpawnerThread {
             self.gone(key, exit);
             return;
         }
+        if let Some(cgroup) = &tree.cgroup {
+            cgroup::kill(cgroup);
+        }
         if tree.dying.is_none() {
             warn!(self.log, "launcher_lost"; "agent_id" => %key.0, "incarnation" => key.1.get());
         }
@@ -392,6 +407,9 @@ impl SpawnerThread {
         debug!(self.log, "process_tree_gone"; "agent_id" => %key.0,
             "incarnation" => key.1.get(), "exit" => %exit);
         (tree.on_news)(TreeNews::Gone(exit));
+        if let Some(cgroup) = &tree.cgroup {
+            cgroup::remove(cgroup);
+        }
         match workdir::set_aside(&tree.workdir) {
             Ok(aside) => {
                 // What cannot be taken back keeps its id from everybody else.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, pidfd_send_signal, wait,
 };
 
-use super::proc;
+use super::{cgroup, proc};
 
 /// Sends SIGKILL to every process under `root` except for those `spared`, children of `root`, and
 /// what is under them. Returns whether there was anything to kill.
@@ -42,9 +43,16 @@ fn kill_if_child_of(pid: u32, expected: impl Fn(u32) -> bool) {
 
 /// Ends the whole tree under this process, which must be its subreaper and have no other thread
 /// that waits for children. Returns when nothing is left at all, with the status of `worker`.
-/// `pause` is called when nothing ended since the last look; it waits for a child to end, but not
+/// Where the worker has a control group to itself, that is killed first. `pause` is called when nothing ended since the last look; it waits for a child to end, but not
 /// for long.
-pub(super) fn end(worker: Pid, mut pause: impl FnMut()) -> Option<ExitStatus> {
+pub(super) fn end(
+    worker: Pid,
+    cgroup: Option<&Path>,
+    mut pause: impl FnMut(),
+) -> Option<ExitStatus> {
+    if let Some(cgroup) = cgroup {
+        cgroup::kill(cgroup);
+    }
     // The worker was not reaped yet, so its number still means its own group. This is the one call
     // that kills a group of forking processes at once.
     let _gone = kill_process_group(worker, Signal::KILL);

@@ -17,8 +17,9 @@ use nix::sys::prctl::set_no_new_privs;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-use super::{Plan, paths, uids};
+use super::{Plan, calls, paths, uids};
 use crate::domain::{Confinement, Guard, MissingGuard};
+use crate::worker::cgroup::{self, Cgroup};
 
 /// The rights to files that the rules know: those of this version and, on an older kernel, as many
 /// of them as that has.
@@ -62,6 +63,13 @@ pub enum Refusal {
     Spawn(io::Error),
 }
 
+/// A worker that was started.
+pub(in crate::worker) struct Started {
+    pub(in crate::worker) worker: Child,
+    /// The control group that it is in, alone with what it starts.
+    pub(in crate::worker) cgroup: Option<PathBuf>,
+}
+
 /// Starts `command` confined, in a process group of its own. `announce` hears before that what is
 /// enforced on it.
 ///
@@ -70,16 +78,20 @@ pub(in crate::worker) fn start(
     plan: &Plan,
     command: &[OsString],
     announce: impl FnOnce(&Confinement) -> io::Result<()> + Send,
-) -> Result<Child, Refusal> {
+) -> Result<Started, Refusal> {
     let system = |what| move |cause| Refusal::System { what, cause };
     let search = std::env::var_os("PATH").unwrap_or_default();
-    let grant = Grant::of(plan, command, &search);
+    let mut grant = Grant::of(plan, command, &search);
     if let Ok(uid) = grant.uid {
         chown(&plan.workdir, Some(uid), Some(uid)).map_err(system("give the worker its folder"))?;
     }
     plan.limits.set(grant.uid.is_ok()).map_err(system("set the limits of the worker"))?;
     umask(Mode::RWXG | Mode::RWXO);
-    on_a_thread(|| {
+    grant.cgroup = grant.cgroup.and_then(|group| match group.enter() {
+        Ok(()) => Ok(group),
+        Err(cause) => Err(format!("cannot enter {}: {cause}", group.folder.display())),
+    });
+    let started = on_a_thread(|| {
         let confinement = grant.confine();
         refuse_without(&plan.require, &confinement)?;
         announce(&confinement).map_err(system("say how the worker is confined"))?;
@@ -92,8 +104,21 @@ pub(in crate::worker) fn start(
             worker.uid(uid).gid(uid);
         }
         worker.spawn().map_err(Refusal::Spawn)
-    })
-    .map_err(system("start a thread"))?
+    });
+    let started = started.map_err(system("start a thread")).and_then(|started| started);
+    let Ok(group) = grant.cgroup else {
+        return started.map(|worker| Started { worker, cgroup: None });
+    };
+    let left = group.leave().map_err(system("leave the control group of the worker"));
+    match left.and(started) {
+        Ok(worker) => Ok(Started { worker, cgroup: Some(group.folder) }),
+        Err(refusal) => {
+            // Inside of it this ends the launcher too, and the spawner tidies up.
+            cgroup::kill(&group.folder);
+            cgroup::remove(&group.folder);
+            Err(refusal)
+        }
+    }
 }
 
 /// What would be enforced on `command`: the same, with nothing started.
@@ -131,6 +156,7 @@ pub(super) fn refuse_without(require: &[Guard], found: &Confinement) -> Result<(
 struct Grant<'a> {
     read: Vec<PathBuf>,
     uid: Result<u32, String>,
+    cgroup: Result<Cgroup, String>,
     plan: &'a Plan,
 }
 
@@ -147,7 +173,7 @@ impl<'a> Grant<'a> {
             })
         });
         read.extend(paths::of_the_system());
-        Self { read, uid, plan }
+        Self { read, uid, cgroup: plan.cgroup.clone(), plan }
     }
 
     /// Confines the calling thread for ever. What fails is told and not an error.
@@ -162,20 +188,24 @@ impl<'a> Grant<'a> {
         };
         tally.add(Guard::Ipc, unshare(CloneFlags::CLONE_NEWIPC).map_err(no_namespace));
         tally.add(Guard::Privileges, set_no_new_privs().map_err(|cause| cause.to_string()));
-        let landlock_abi = self.landlock(&mut tally);
+        let landlock_abi = self.landlock(calls::forbid(), &mut tally);
         tally.add(Guard::Uid, self.uid.clone().map(|_| ()));
         let needs_uid =
             |_: &String| "it is counted per user id, and the worker has none of its own".to_owned();
         tally.add(Guard::ProcessCount, self.uid.as_ref().map(|_| ()).map_err(needs_uid));
-        tally.add(Guard::Cgroup, Err("agents get no control groups yet".to_owned()));
-        tally.add(Guard::Udp, Err("Landlock has no rule for it".to_owned()));
+        tally.add(Guard::Cgroup, self.cgroup.as_ref().map(|_| ()).map_err(Clone::clone));
+        tally.add(
+            Guard::Udp,
+            Err("Landlock has no rules for it, and without it no name is found".to_owned()),
+        );
         let (enforced, missing) = tally.sorted();
         let tcp = enforced.contains(&Guard::Tcp);
         let connect = if tcp { self.plan.connect.clone() } else { Vec::new() };
         Confinement { landlock_abi, uid: self.uid.clone().ok(), connect, enforced, missing }
     }
 
-    fn landlock(&self, tally: &mut Tally) -> u8 {
+    /// The rules for TCP hold only with the `calls` forbidden that lead around them.
+    fn landlock(&self, calls: Result<(), String>, tally: &mut Tally) -> u8 {
         let status = match self.restrict() {
             Ok(RestrictionStatus { landlock, .. }) => landlock,
             Err(cause) => {
@@ -200,6 +230,7 @@ impl<'a> Grant<'a> {
                 LandlockStatus::Available { .. } if abi < needed => Err(format!(
                     "this kernel has Landlock ABI {abi}; this needs {needed} (Linux {linux})"
                 )),
+                LandlockStatus::Available { .. } if guard == Guard::Tcp => calls.clone(),
                 LandlockStatus::Available { .. } => Ok(()),
             };
             tally.add(guard, found);

@@ -1,0 +1,67 @@
+//! System calls that lead around what Landlock knows.
+//!
+//! Its rules for TCP are about sockets of plain TCP, and MPTCP, for one, speaks to the same ports.
+//! So a worker gets sockets of the usual kinds only, and no `io_uring`, which makes sockets by
+//! another way. Key rings go too: all workers have that of the daemon's session in common.
+
+use std::collections::BTreeMap;
+
+use nix::libc::{
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, EACCES, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP,
+    IPPROTO_TCP, IPPROTO_UDP, SYS_add_key, SYS_io_uring_setup, SYS_keyctl, SYS_request_key,
+    SYS_socket, c_int,
+};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
+
+/// The kinds of sockets that a worker gets.
+const FAMILIES: [c_int; 4] = [AF_UNIX, AF_INET, AF_INET6, AF_NETLINK];
+/// What an internet socket of a worker speaks.
+const PROTOCOLS: [c_int; 5] = [IPPROTO_IP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6];
+/// What a worker does not get at all.
+const FORBIDDEN: [i64; 4] = [SYS_add_key, SYS_io_uring_setup, SYS_keyctl, SYS_request_key];
+
+/// By this bit a call has a second number on x86-64, where the kernel still knows that.
+#[cfg(target_arch = "x86_64")]
+const SECOND_NUMBERS: &[i64] = &[0, 0x4000_0000];
+#[cfg(not(target_arch = "x86_64"))]
+const SECOND_NUMBERS: &[i64] = &[0];
+
+/// Takes these calls away from the calling thread and what it starts, for ever; needs
+/// `no_new_privs`. Programs of another architecture, such as 32-bit ones, are killed.
+pub(super) fn forbid() -> Result<(), String> {
+    let program = program().map_err(|cause| format!("no filter of system calls: {cause}"))?;
+    apply_filter(&program).map_err(|cause| format!("no filter of system calls: {cause}"))
+}
+
+fn program() -> Result<BpfProgram, BackendError> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let mut sockets = vec![SeccompRule::new(none_of(0, &FAMILIES)?)?];
+    for family in [AF_INET, AF_INET6] {
+        let mut conditions = vec![argument(0, SeccompCmpOp::Eq, family)?];
+        conditions.extend(none_of(2, &PROTOCOLS)?);
+        sockets.push(SeccompRule::new(conditions)?);
+    }
+    let mut rules = BTreeMap::new();
+    for bit in SECOND_NUMBERS {
+        rules.insert(SYS_socket | bit, sockets.clone());
+        rules.extend(FORBIDDEN.map(|call| (call | bit, Vec::new())));
+    }
+    let refused = SeccompAction::Errno(EACCES.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?.try_into()
+}
+
+fn none_of(number: u8, values: &[c_int]) -> Result<Vec<SeccompCondition>, BackendError> {
+    values.iter().map(|value| argument(number, SeccompCmpOp::Ne, *value)).collect()
+}
+
+fn argument(
+    number: u8,
+    compare: SeccompCmpOp,
+    value: c_int,
+) -> Result<SeccompCondition, BackendError> {
+    let value = u64::from(value.unsigned_abs());
+    SeccompCondition::new(number, SeccompCmpArgLen::Dword, compare, value)
+}
