@@ -71,10 +71,11 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The numbers of the processes that `child` tells, one per line.
+/// The numbers of the processes that `child` tells, one per line. A launcher says something first.
 fn told(child: &mut Child, count: usize) -> Vec<u32> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    lines.take(count).map(|line| line.unwrap().trim().parse().unwrap()).collect()
+    let lines = lines.map(|line| line.unwrap()).filter(|line| !line.starts_with('{'));
+    lines.take(count).map(|line| line.trim().parse().unwrap()).collect()
 }
 
 fn named(pid: u32) -> (u32, u64) {

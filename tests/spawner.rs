@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use daedalus::worker::protocol::{FromWorker, ToWorker};
 use daedalus::worker::spawner::{LaunchError, Spawner, SpawnerOptions};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use support::{Pool, run, send, until, within};
+use support::{Pool, run, sandbox, send, until, within};
 use tokio::time::Instant;
 
 #[test]
@@ -194,20 +195,23 @@ fn a_launch_that_fails_is_an_end_too() {
 #[test]
 fn sixteen_start_at_once() {
     run(async {
-        let pool = Pool::new();
-        let begun = Instant::now();
-        let starting: Vec<_> = (0..16).map(|_| pool.launch(pool.spec(&[]))).collect();
-        let mut agents = Vec::new();
-        for start in starting {
-            agents.push(start.started().await);
-        }
-        for agent in &mut agents {
-            agent.shake_hands().await;
-        }
-        println!("sixteen ready after {:?}", begun.elapsed());
-        for agent in &mut agents {
-            let value = json!({"action": "echo", "value": 1});
-            assert_eq!(agent.result(&value).await, json!({"value": 1}));
+        for pool in [Pool::new(), Pool::confined(sandbox(&[]))] {
+            let begun = Instant::now();
+            let starting: Vec<_> = (0..16).map(|_| pool.launch(pool.spec(&[]))).collect();
+            let mut agents = Vec::new();
+            for start in starting {
+                agents.push(start.started().await);
+            }
+            for agent in &mut agents {
+                agent.shake_hands().await;
+            }
+            println!("sixteen ready after {:?}", begun.elapsed());
+            for agent in &mut agents {
+                let value = json!({"action": "echo", "value": 1});
+                assert_eq!(agent.result(&value).await, json!({"value": 1}));
+            }
+            let uids: BTreeSet<_> = agents.iter().map(|agent| agent.confinement().uid).collect();
+            assert!(uids.len() == 16 || uids.contains(&None), "an id belongs to one: {uids:?}");
         }
     });
 }

@@ -15,13 +15,16 @@ use super::os::{self, PATIENCE, until};
 use crate::place::fresh_directory;
 
 /// What every test wants; a test says what it wants besides. The signs of life are far apart, so
-/// that a busy machine is no silent agent.
+/// that a busy machine is no silent agent. The workers write a record that they have in common, and
+/// some kill their launchers: a sandbox, of which `tests/sandbox.rs` is about, would not let them.
 const COMMON: &str = r#"
     [pool]
     size = 2
     restarts_max = 20
     [worker]
     cancel_grace_s = 0.5
+    [worker.sandbox]
+    enabled = false
     [log]
     level = "debug"
 "#;

@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daedalus::domain::{
-    AgentId, Attempt, Exit, Incarnation, Json, Report, TaskId, TaskType, TraceId,
+    AgentId, Attempt, Confinement, Exit, Incarnation, Json, Report, TaskId, TaskType, TraceId,
 };
 use daedalus::worker::frames::{FrameReader, FrameWriter, drain_stderr};
 use daedalus::worker::protocol::{FrameError, FromWorker, PROTO, TaskFrame, ToWorker};
+use daedalus::worker::sandbox::{Limits, Sandbox};
 use daedalus::worker::spawner::{
     LaunchError, LaunchSpec, Launched, Spawner, SpawnerHandle, SpawnerOptions, TreeNews,
 };
@@ -70,6 +71,24 @@ pub fn survivors(store_id: &str) -> Vec<u32> {
     pids.filter(marked).filter(|pid| proc::is_alive(*pid)).collect()
 }
 
+/// The sandbox of the defaults, with these ports.
+pub fn sandbox(connect: &[u16]) -> Sandbox {
+    Sandbox {
+        require: Vec::new(),
+        read: Vec::new(),
+        connect: connect.to_vec(),
+        limits: Limits {
+            files: 1024,
+            processes: 512,
+            file_mb: 1024,
+            address_space_mb: 0,
+            cpu_s: 0,
+        },
+        first_uid: 1_900_000_000,
+        cgroup: String::new(),
+    }
+}
+
 pub struct Pool {
     pub spawner: SpawnerHandle,
     pub store_id: String,
@@ -82,10 +101,19 @@ impl Pool {
     }
 
     pub fn with_launcher(launcher: PathBuf) -> Self {
+        Self::make(launcher, None)
+    }
+
+    /// A pool whose workers are kept apart.
+    pub fn confined(sandbox: Sandbox) -> Self {
+        Self::make(env!("CARGO_BIN_EXE_daedalus").into(), Some(sandbox))
+    }
+
+    fn make(launcher: PathBuf, sandbox: Option<Sandbox>) -> Self {
         let store_id = format!("test-{}", Uuid::new_v4());
         let place = std::env::temp_dir().join(format!("daedalus-{store_id}"));
         let spawner = Spawner::start(SpawnerOptions {
-            sandbox: None,
+            sandbox,
             launcher,
             store_id: store_id.clone(),
             log: slog::Logger::root(slog::Discard, slog::o!()),
@@ -172,14 +200,23 @@ impl Starting {
         tokio::spawn(drain_stderr(pipe::Receiver::from_owned_fd(stderr).unwrap(), move |line| {
             lines.lock().unwrap().push_str(&format!("{line}\n"));
         }));
+        let mut reader =
+            FrameReader::new(pipe::Receiver::from_owned_fd(stdout).unwrap(), MAX_FRAME);
+        // Its launcher speaks first, unless it starts nothing.
+        let confinement = match within("how it is confined", reader.next()).await {
+            Ok(Some(FromWorker::Confined(confinement))) => Some(*confinement),
+            Ok(None) => None,
+            other => panic!("{other:?} instead of how it is confined"),
+        };
         Agent {
             spec: self.spec,
             news: self.news,
             guard: Some(guard),
             launcher: launcher_pid,
-            reader: FrameReader::new(pipe::Receiver::from_owned_fd(stdout).unwrap(), MAX_FRAME),
+            reader,
             writer: Some(FrameWriter::spawn(pipe::Sender::from_owned_fd(stdin).unwrap())),
             log,
+            confinement,
         }
     }
 }
@@ -192,12 +229,16 @@ pub struct Agent {
     pub reader: FrameReader,
     pub writer: Option<FrameWriter>,
     pub log: Arc<Mutex<String>>,
+    confinement: Option<Confinement>,
 }
 
 impl Agent {
+    /// What its launcher said of it.
+    pub fn confinement(&self) -> &Confinement {
+        self.confinement.as_ref().unwrap()
+    }
+
     pub async fn shake_hands(&mut self) {
-        let confined = self.frame().await;
-        assert!(matches!(confined, FromWorker::Confined(_)), "{confined:?}");
         let hello = self.frame().await;
         assert_eq!(hello, FromWorker::Hello { proto: [1, PROTO] });
         self.send(&ToWorker::Init {
