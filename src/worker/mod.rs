@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod environment;
 pub mod exit;
 pub mod frames;
+pub mod inspect;
 pub mod launcher;
 pub mod leftovers;
 pub mod proc;

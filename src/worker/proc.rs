@@ -1,5 +1,7 @@
 //! What `/proc` says of processes.
 
+mod memory;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -7,6 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
+
+pub use memory::tree_rss_bytes;
 
 /// The children of `pid`, those that ended and wait to be reaped among them, oldest first.
 ///
@@ -221,6 +225,7 @@ pub(super) struct Stat {
     pub(super) state: char,
     pub(super) parent: u32,
     pub(super) group: u32,
+    pub(super) session: u32,
     cpu_ticks: u64,
     reaped_cpu_ticks: u64,
     threads: u64,
@@ -262,6 +267,7 @@ impl Stat {
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             cpu_ticks: number(14)? + number(15)?,
             reaped_cpu_ticks: number(16)? + number(17)?,
             threads: number(20)?,
@@ -276,11 +282,11 @@ mod tests {
 
     #[test]
     fn a_hostile_program_name_hides_nothing() {
-        let line = b"7 (a) R 1 (\xff b) S 41 7 7 0 -1 4194560 9 8 7 6 11 12 13 14 20 0 1 0 99 1 2";
+        let line = b"7 (a) R 1 (\xff b) S 41 7 8 0 -1 4194560 9 8 7 6 11 12 13 14 20 0 1 0 99 1 2";
         let stat = Stat::parse(line).expect("a well-formed line");
         assert_eq!((stat.state, stat.parent, stat.started_ticks), ('S', 41, 99));
         assert_eq!((stat.cpu_ticks, stat.reaped_cpu_ticks), (23, 27));
-        assert_eq!((stat.group, stat.threads), (7, 1));
+        assert_eq!((stat.group, stat.session, stat.threads), (7, 8, 1));
         assert!(Stat::parse(b"").is_none());
         assert!(Stat::parse(b"7 (x").is_none());
         assert!(Stat::parse(b"7 (x) S 1").is_none());

@@ -1,0 +1,54 @@
+//! Memory that a process may write and that others can map, too.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::Inode;
+
+/// A file, or a piece of memory without one, that is mapped to be shared and written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedMap {
+    /// What the kernel calls it: a path, `/dev/zero (deleted)`, `/SYSV00000000 (deleted)`.
+    pub path: String,
+    /// What names it.
+    pub inode: Inode,
+}
+
+/// `None` when that may not be read, or the process is gone.
+pub(super) fn shared_maps(pid: u32) -> Option<Vec<SharedMap>> {
+    let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let maps = String::from_utf8_lossy(&maps);
+    // One file may be mapped in many pieces.
+    let found: BTreeMap<_, _> = maps.lines().filter_map(shared_and_writable).collect();
+    Some(found.into_iter().map(|(inode, path)| SharedMap { path, inode }).collect())
+}
+
+/// `7f..-7f.. rw-s 00000000 00:1a 42  /dev/shm/x`
+fn shared_and_writable(line: &str) -> Option<(Inode, String)> {
+    let mut fields = line.splitn(6, ' ');
+    let rights = fields.nth(1)?.as_bytes();
+    if rights.get(1) != Some(&b'w') || rights.get(3) != Some(&b's') {
+        return None;
+    }
+    let (major, minor) = fields.nth(1)?.split_once(':')?;
+    let number = |text| u32::from_str_radix(text, 16).ok();
+    let device = rustix::fs::makedev(number(major)?, number(minor)?);
+    let inode = fields.next()?.parse().ok()?;
+    Some(((device, inode), fields.next().unwrap_or_default().trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_shared_and_writable_counts() {
+        let line = "7f1-7f2 rw-s 00001000 08:02 77                       /srv/a file (deleted)";
+        let found = shared_and_writable(line).unwrap();
+        assert_eq!(found.0, (rustix::fs::makedev(8, 2), 77));
+        assert_eq!(found.1, "/srv/a file (deleted)");
+        for line in ["7f1-7f2 r--s 0 08:02 77  /x", "7f1-7f2 rw-p 0 00:00 0 ", "", "x"] {
+            assert_eq!(shared_and_writable(line), None, "{line}");
+        }
+    }
+}
