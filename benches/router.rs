@@ -149,6 +149,7 @@ async fn pool() -> PoolHandle {
         },
         call_timeout: Duration::from_secs(10),
         drain: Duration::ZERO,
+        isolation_check: None,
     };
     let (keep, desk) = (Keep::in_memory(), no_desk());
     let pool = actors::start(settings, keep, desk, &spawner, &fatal, &log).unwrap().pool;

@@ -100,6 +100,7 @@ impl Pool {
             },
             call_timeout: PATIENCE,
             drain: Duration::ZERO,
+            isolation_check: None,
         };
         let started = actors::start(settings, keep, no_desk(), &spawner, &fatal, &log);
         let started = started.expect("it starts");

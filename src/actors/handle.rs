@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
-use slog::{Logger, warn};
 use tokio::sync::oneshot;
 
+use super::clock::Clock;
 use super::gate_probe::GateProbeSettings;
 use super::history::HistoryReader;
-use super::measure::{self, AgentReport, IsolationReport};
+use super::isolation::{Auditor, IsolationReport};
+use super::measure::{AgentReport, LoadMeter};
 use super::messages::*;
 use super::router::Router;
 use super::supervisor::PoolSupervisor;
@@ -73,13 +74,15 @@ pub struct PoolHandle {
     pub(super) supervisor: Addr<PoolSupervisor>,
     pub(super) history: Addr<HistoryReader>,
     pub(super) gauges: Arc<Gauges>,
+    pub(super) auditor: Arc<Auditor>,
+    pub(super) loads: Arc<LoadMeter>,
+    pub(super) clock: Clock,
     pub(super) probes: Arc<[GateProbeSettings]>,
     pub(super) max_depth: usize,
     pub(super) call_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) cancel_grace: Duration,
     pub(super) drain: Duration,
-    pub(super) log: Logger,
 }
 
 impl From<Unreadable> for CallError {
@@ -246,8 +249,9 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`]; `AgentNotFound`.
     pub async fn agent_report(&self, id: AgentId) -> Result<AgentReport, CallError> {
-        let reports = self.agent_reports().await?;
-        let report = reports.into_iter().find(|report| report.view.id == id);
+        let all = self.ask(&self.router, ListAgents).await?;
+        let asked_for: Vec<_> = all.iter().filter(|view| view.id == id).cloned().collect();
+        let report = self.reports(asked_for, &all).await?.pop();
         report.ok_or(CallError::Refused(Refusal::AgentNotFound))
     }
 
@@ -256,8 +260,31 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn agent_reports(&self) -> Result<Vec<AgentReport>, CallError> {
-        let views = self.ask(&self.router, ListAgents).await?;
-        blocking(move || measure::reports(views)).await
+        let all = self.ask(&self.router, ListAgents).await?;
+        self.loads.keep(&all);
+        self.reports(all.clone(), &all).await
+    }
+
+    /// The reports of `views`, which are among `all`: whether an agent is kept apart can only be
+    /// said of all.
+    async fn reports(
+        &self,
+        views: Vec<AgentView>,
+        all: &[AgentView],
+    ) -> Result<Vec<AgentReport>, CallError> {
+        let mut issues = self.auditor.issues(all).await?;
+        let (loads, now_us) = (Arc::clone(&self.loads), self.clock.mono_us());
+        let (views, loads) = blocking(move || {
+            let loads = loads.loads(&views, now_us);
+            (views, loads)
+        })
+        .await?;
+        let report = |view: AgentView| AgentReport {
+            process: loads.get(&view.id).copied(),
+            issues: issues.remove(&view.id).unwrap_or_default(),
+            view,
+        };
+        Ok(views.into_iter().map(report).collect())
     }
 
     /// What the operating system says of how far the agents are kept apart.
@@ -265,13 +292,7 @@ impl PoolHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn isolation_report(&self) -> Result<IsolationReport, CallError> {
-        let views = self.ask(&self.router, ListAgents).await?;
-        let report = blocking(move || measure::isolation(views)).await?;
-        for agent in report.agents.iter().filter(|agent| !agent.issues.is_empty()) {
-            warn!(self.log, "isolation_breach";
-                "agent_id" => %agent.agent_id, "issues" => agent.issues.join("; "));
-        }
-        Ok(report)
+        self.auditor.report().await
     }
 
     /// The numbers.
@@ -280,7 +301,8 @@ impl PoolHandle {
     /// See [`CallError`].
     pub async fn metrics(&self) -> Result<Metrics, CallError> {
         let metrics = self.ask(&self.router, GetMetrics).await?;
-        Ok(Metrics { store: self.gauges.read(), ..metrics })
+        let (store, isolation) = (self.gauges.read(), self.auditor.metrics());
+        Ok(Metrics { store, isolation, ..metrics })
     }
 
     /// Answers when every agent that there is now is idle or failed, at latest after the start
@@ -367,16 +389,31 @@ impl PoolHandle {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        match tokio::time::timeout(self.call_timeout, actor.send(message)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_closed)) => Err(CallError::Down),
-            Err(_elapsed) => Err(CallError::NoAnswer(self.call_timeout)),
-        }
+        ask(actor, self.call_timeout, message).await
+    }
+}
+
+/// Sends a message and waits for its answer, for so long in all.
+pub(super) async fn ask<A, M>(
+    actor: &Addr<A>,
+    within: Duration,
+    message: M,
+) -> Result<M::Result, CallError>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    match tokio::time::timeout(within, actor.send(message)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_closed)) => Err(CallError::Down),
+        Err(_elapsed) => Err(CallError::NoAnswer(within)),
     }
 }
 
 /// Runs what may block (reading `/proc`) on a thread that may.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, CallError> {
     tokio::task::spawn_blocking(work).await.map_err(|_panicked| CallError::Down)

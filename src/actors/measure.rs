@@ -1,193 +1,168 @@
-//! What the operating system says of the agents: blocking reads of `/proc`, off the arbiters.
+//! The load of the agents' processes: blocking reads of `/proc`, off the arbiters.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use super::clock;
-use crate::domain::{AgentId, AgentView, ContextIds};
+use super::isolation::Issue;
+use crate::domain::{AgentId, AgentView, ProcessFacts};
 use crate::worker::proc;
 
-/// An agent with what was measured of its process.
+/// The shortest time that says something about the use of the CPU: the kernel counts it in steps of
+/// usually 10 ms.
+const SPAN_US: u64 = 1_000_000;
+
+/// An agent with what was measured of its processes.
 #[derive(Clone, Debug)]
 pub struct AgentReport {
     /// What the pool knows of it.
     pub view: AgentView,
-    /// What the operating system says of its process.
+    /// What the operating system says of its processes.
     pub process: Option<ProcessHealth>,
-    /// What it shares with others and must not; empty when all is well.
-    pub issues: Vec<String>,
+    /// What is not as it must be; empty when all is well.
+    pub issues: Vec<Issue>,
 }
 
-/// The load of one process.
+/// The load of everything that an agent runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessHealth {
-    /// Resident memory.
+    /// Resident memory; what several of its processes share counts once for each.
     pub rss_bytes: u64,
     /// Resident memory as a share of the machine's, 0 to 1.
     pub memory_usage: f64,
-    /// CPU time as a share of the time since its start, 0 to 1 (more than one core is 1).
+    /// The share of a core since the last look, 0 to 1 (more than one core is 1).
     pub cpu_usage: f64,
 }
 
-/// How far the agents are kept apart, measured.
-#[derive(Clone, Debug)]
-pub struct IsolationReport {
-    /// When it was measured, in microseconds since the Unix epoch.
-    pub wall_us: u64,
-    /// Agent by agent.
-    pub agents: Vec<AgentIsolation>,
+/// Measures loads. It remembers the last look at each agent, and does nothing by itself.
+#[derive(Debug, Default)]
+pub(super) struct LoadMeter {
+    looks: Mutex<BTreeMap<AgentId, Look>>,
 }
 
-/// How far one agent is kept apart from the others.
-#[derive(Clone, Debug)]
-pub struct AgentIsolation {
-    /// The agent.
-    pub agent_id: AgentId,
-    /// What belongs to its present life alone.
-    pub ids: ContextIds,
-    /// What it shares and must not, a sentence each.
-    pub issues: Vec<String>,
-    /// What was measured of its process; `None` without one.
-    pub measured: Option<Measured>,
+/// A look at the use of the CPU by one process tree.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// The launcher and its start, which name the tree.
+    tree: (u32, u64),
+    at_us: u64,
+    cpu: Duration,
+    /// What was found then.
+    usage: f64,
 }
 
-/// What was measured of a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Measured {
-    /// The worker.
-    pub pid: u32,
-    /// Its working directory; `None` when it could not be read.
-    pub workdir: Option<String>,
-    /// The names of its environment variables; never their values.
-    pub environment: Vec<String>,
-}
+impl LoadMeter {
+    /// The load of the processes of these agents at this time.
+    pub(super) fn loads(
+        &self,
+        views: &[AgentView],
+        now_us: u64,
+    ) -> BTreeMap<AgentId, ProcessHealth> {
+        let memory = proc::total_memory_bytes().unwrap_or(u64::MAX);
+        let mut loads = BTreeMap::new();
+        for view in views {
+            let load = view.process.as_ref().and_then(|process| {
+                let tree = tree(process)?;
+                let rss_bytes = proc::tree_rss_bytes(process.launcher_pid);
+                Some(ProcessHealth {
+                    rss_bytes,
+                    memory_usage: (rss_bytes as f64 / memory as f64).min(1.0),
+                    cpu_usage: self.cpu_usage(view.id, tree, now_us)?,
+                })
+            });
+            match load {
+                Some(load) => drop(loads.insert(view.id, load)),
+                // Whoever left is not remembered once somebody asks for it.
+                None => drop(self.looks().remove(&view.id)),
+            }
+        }
+        loads
+    }
 
-/// Measures the process of each agent.
-#[must_use]
-pub fn reports(views: Vec<AgentView>) -> Vec<AgentReport> {
-    let issues = issues(&views);
-    let memory = proc::total_memory_bytes().unwrap_or(u64::MAX);
-    let report = |view: AgentView| AgentReport {
-        process: view.process.as_ref().and_then(|process| health(process.pid, memory)),
-        issues: issues.get(&view.id).cloned().unwrap_or_default(),
-        view,
-    };
-    views.into_iter().map(report).collect()
-}
+    /// Forgets whoever is not among these.
+    pub(super) fn keep(&self, views: &[AgentView]) {
+        let ids: std::collections::BTreeSet<_> = views.iter().map(|view| view.id).collect();
+        self.looks().retain(|id, _| ids.contains(id));
+    }
 
-/// Measures how far the agents are kept apart.
-#[must_use]
-pub fn isolation(views: Vec<AgentView>) -> IsolationReport {
-    let mut issues = issues(&views);
-    let agent = |view: AgentView| AgentIsolation {
-        agent_id: view.id,
-        ids: view.ids,
-        issues: issues.remove(&view.id).unwrap_or_default(),
-        measured: view.process.as_ref().map(|process| measured(process.pid)),
-    };
-    IsolationReport { wall_us: clock::wall_us(), agents: views.into_iter().map(agent).collect() }
-}
+    fn cpu_usage(&self, agent: AgentId, tree: (u32, u64), now_us: u64) -> Option<f64> {
+        let mut looks = self.looks();
+        let last = looks.get(&agent).filter(|last| last.tree == tree).copied();
+        if let Some(last) = last
+            && now_us.saturating_sub(last.at_us) < SPAN_US
+        {
+            return Some(last.usage);
+        }
+        let cpu = proc::tree_cpu_time(tree.0);
+        let (since, span) = match last {
+            Some(last) => (last.cpu, Duration::from_micros(now_us - last.at_us)),
+            None => (Duration::ZERO, proc::age(tree.0)?),
+        };
+        let usage = share(cpu.saturating_sub(since), span);
+        looks.insert(agent, Look { tree, at_us: now_us, cpu, usage });
+        Some(usage)
+    }
 
-fn health(pid: u32, memory: u64) -> Option<ProcessHealth> {
-    let rss_bytes = proc::rss_bytes(pid)?;
-    let age_s = proc::age(pid)?.as_secs_f64().max(1e-3);
-    Some(ProcessHealth {
-        rss_bytes,
-        memory_usage: rss_bytes as f64 / memory as f64,
-        cpu_usage: (proc::cpu_time(pid)?.as_secs_f64() / age_s).min(1.0),
-    })
-}
-
-fn measured(pid: u32) -> Measured {
-    Measured {
-        pid,
-        workdir: workdir(pid),
-        environment: proc::environment_names(pid).unwrap_or_default(),
+    fn looks(&self) -> std::sync::MutexGuard<'_, BTreeMap<AgentId, Look>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn workdir(pid: u32) -> Option<String> {
-    proc::workdir(pid).ok().map(|path| path.display().to_string())
+/// What names the process tree of an agent, if it is there.
+fn tree(process: &ProcessFacts) -> Option<(u32, u64)> {
+    let tree = (process.launcher_pid, process.launcher_start_ticks);
+    let is_there = proc::start_ticks(tree.0) == Some(tree.1) && proc::is_alive(process.pid);
+    is_there.then_some(tree)
 }
 
-/// What agents share and must not (rule 14): a sentence each.
-fn issues(views: &[AgentView]) -> BTreeMap<AgentId, Vec<String>> {
-    let mut owners: BTreeMap<(&str, String), Vec<AgentId>> = BTreeMap::new();
-    let mut issues: BTreeMap<AgentId, Vec<String>> = BTreeMap::new();
-    for view in views {
-        let ids = view.ids;
-        let mut has = vec![
-            ("context_window_id", ids.context_window_id.to_string()),
-            ("tool_session_id", ids.tool_session_id.to_string()),
-            ("memory_handle_id", ids.memory_handle_id.to_string()),
-        ];
-        if let Some(process) = &view.process {
-            has.push(("pid", process.pid.to_string()));
-            // One that cannot be read is `null` in the report: most likely the process just ended.
-            has.extend(workdir(process.pid).map(|path| ("workdir", path)));
-        }
-        for thing in has {
-            owners.entry(thing).or_default().push(view.id);
-        }
-    }
-    for ((what, value), sharers) in owners.into_iter().filter(|(_, sharers)| sharers.len() > 1) {
-        for &agent in &sharers {
-            let others = sharers.iter().filter(|&&other| other != agent).map(AgentId::to_string);
-            let others: Vec<_> = others.collect();
-            let sentence = format!("{what} {value} is shared with {}", others.join(", "));
-            issues.entry(agent).or_default().push(sentence);
-        }
-    }
-    issues
+fn share(used: Duration, span: Duration) -> f64 {
+    (used.as_secs_f64() / span.as_secs_f64().max(1e-3)).min(1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AgentKind, AgentStats, AgentStatus, Incarnation, ProcessFacts, TaskTypes};
-    use uuid::Uuid;
+    use crate::actors::tests::{Tree, until};
 
-    fn view(number: u128) -> AgentView {
-        let own = |offset| Uuid::from_u128(number * 10 + offset);
-        AgentView {
-            id: AgentId::from_uuid(own(0)),
-            kind: AgentKind::Process,
-            incarnation: Incarnation::FIRST,
-            ids: ContextIds {
-                context_window_id: own(1),
-                tool_session_id: own(2),
-                memory_handle_id: own(3),
-            },
-            status: AgentStatus::Idle,
-            reason: None,
-            run: None,
-            leaving: false,
-            types: TaskTypes::ALL,
-            process: None,
-            stats: AgentStats::default(),
-        }
+    #[test]
+    fn the_use_of_the_cpu_is_that_since_the_last_look() {
+        let (tree, view) = Tree::with(1, "while :; do :; done");
+        let (meter, id) = (LoadMeter::default(), view.id);
+        let views = [view];
+        let usage = |now_us| meter.loads(&views, now_us)[&id].cpu_usage;
+        usage(0);
+        let before = proc::tree_cpu_time(tree.launcher());
+        let half = Duration::from_millis(500);
+        until(|| proc::tree_cpu_time(tree.launcher()) >= before + half);
+        // It used half a second, and a little more: in one second, and then nothing in an hour.
+        let usages = [SPAN_US, SPAN_US + 1].map(usage);
+        assert!((0.5..=1.0).contains(&usages[0]), "{usages:?}");
+        assert_eq!(usages[0], usages[1], "too soon for another look");
+        assert!(usage(3_600 * SPAN_US) < 0.01);
     }
 
     #[test]
-    fn what_two_agents_share_is_an_issue_of_both() {
-        let (mut anna, mut bert, carl) = (view(1), view(2), view(3));
-        bert.ids.memory_handle_id = anna.ids.memory_handle_id;
-        let here = ProcessFacts {
-            pid: std::process::id(),
-            launcher_pid: 1,
-            launcher_start_ticks: 0,
-            workdir: String::new(),
-            confinement: None,
-        };
-        anna.process = Some(here.clone());
-        bert.process = Some(here);
-        let report = isolation(vec![anna, bert, carl]);
-        let counts: Vec<_> = report.agents.iter().map(|agent| agent.issues.len()).collect();
-        assert_eq!(counts, [3, 3, 0], "memory handle, pid and workdir: {report:?}");
-        let measured = report.agents[0].measured.as_ref().unwrap();
-        assert_eq!(measured.pid, std::process::id());
-        assert!(measured.environment.iter().any(|name| name == "PATH"), "{measured:?}");
+    fn memory_is_that_of_the_whole_tree() {
+        let (tree, view) = Tree::with(1, "sleep 1000 & sleep 1000");
+        let meter = LoadMeter::default();
+        let processes = || proc::descendants(tree.launcher());
+        until(|| processes().len() == 2);
+        let all = processes().into_iter().filter_map(proc::rss_bytes).sum::<u64>();
+        let worker = proc::rss_bytes(view.process.as_ref().unwrap().pid).unwrap();
+        let load = meter.loads(std::slice::from_ref(&view), 0)[&view.id];
+        assert!(load.rss_bytes > worker && load.memory_usage > 0.0 && load.memory_usage < 1.0);
+        assert!(load.rss_bytes.abs_diff(all) < all / 2, "{load:?} {all}");
+    }
+
+    #[test]
+    fn nothing_is_known_of_who_is_gone() {
+        let (tree, view) = Tree::with(1, "sleep 1000");
+        let meter = LoadMeter::default();
+        let views = [view];
+        assert_eq!(meter.loads(&views, 0).len(), 1);
+        drop(tree);
+        assert_eq!(meter.loads(&views, 0).len(), 0);
+        meter.keep(&[]);
+        assert!(meter.looks().is_empty());
     }
 }

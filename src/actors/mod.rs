@@ -11,10 +11,13 @@ pub mod fatal;
 mod gate_probe;
 pub mod handle;
 mod history;
+pub mod isolation;
 pub mod measure;
 pub mod messages;
 mod router;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod waiters;
 mod watcher;
 mod worker_agent;
@@ -24,6 +27,7 @@ use std::time::Duration;
 
 use actix::{Actor, Arbiter, AsyncContext};
 use slog::{Logger, o};
+use tokio::sync::Notify;
 
 use crate::domain::{FollowUpRule, Gates, Limits, ScheduleSpec, Scheduler, Snapshot};
 use crate::store::{
@@ -37,6 +41,8 @@ use fatal::{Fatal, Loss};
 use gate_probe::GateProbe;
 use handle::PoolHandle;
 use history::{HistoryReader, READERS};
+use isolation::{Auditor, IsolationAuditor};
+use measure::LoadMeter;
 use messages::Committed;
 use router::Router;
 use supervisor::{Inherited, Means, PoolSupervisor};
@@ -70,6 +76,8 @@ pub struct ActorSettings {
     pub call_timeout: Duration,
     /// How long runs may go on when the pool is shut down and nobody says how long.
     pub drain: Duration,
+    /// How often to check whether the agents are kept apart; `None`: when one starts, and on demand.
+    pub isolation_check: Option<Duration>,
 }
 
 /// Where the pool is kept, and what an earlier daemon left there.
@@ -170,6 +178,7 @@ pub fn start(
     };
     let events = EventLog::new(component("router"), clock);
     let pulse = Arc::new(Pulse::new(settings.patience.heartbeat_us));
+    let ready = Arc::new(Notify::new());
     let its_means = router::Means {
         ledger,
         gauges: Arc::clone(&gauges),
@@ -178,6 +187,7 @@ pub fn start(
         pulse: Arc::clone(&pulse),
         spawner: spawner.clone(),
         events,
+        ready: Arc::clone(&ready),
         follow_ups: settings.follow_ups,
         crash_only: fatal.guard("router"),
     };
@@ -206,6 +216,15 @@ pub fn start(
         Watcher::new(patience, its_pulse, its_router, clock, its_log, crash_only)
     });
 
+    let (call_timeout, env) = (settings.call_timeout, &settings.worker.env);
+    let auditor = Auditor::new(router.clone(), call_timeout, clock, env, component("pool"));
+    let auditor = Arc::new(auditor);
+    let (its_auditor, every) = (Arc::clone(&auditor), settings.isolation_check);
+    let crash_only = fatal.guard("isolation auditor");
+    IsolationAuditor::start_in_arbiter(&supervising.handle(), move |_ctx| {
+        IsolationAuditor::new(its_auditor, ready, every, crash_only)
+    });
+
     for probe in &settings.probes {
         let (probe, its_router) = (probe.clone(), router.clone());
         let crash_only = fatal.guard("gate probe");
@@ -225,8 +244,8 @@ pub fn start(
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
     let inherited = Inherited { target, agents };
-    let (call_timeout, drain, pool_log) =
-        (settings.call_timeout, settings.drain, component("pool"));
+    let drain = settings.drain;
+    let loads = Arc::new(LoadMeter::default());
     let probes: Arc<[_]> = settings.probes.into();
     let handle = move |supervisor| PoolHandle {
         router: router.clone(),
@@ -235,11 +254,13 @@ pub fn start(
         max_depth,
         history: history.clone(),
         gauges: Arc::clone(&gauges),
+        auditor: Arc::clone(&auditor),
+        loads: Arc::clone(&loads),
+        clock,
         call_timeout,
         start_timeout,
         cancel_grace,
         drain,
-        log: pool_log.clone(),
     };
     let its_handle = handle.clone();
     let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |ctx| {

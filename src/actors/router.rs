@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::clock::Clock;
@@ -78,6 +79,8 @@ pub(super) struct Router {
     /// The daemon is about to end: nobody is kept waiting for what may happen.
     waits_ended: bool,
     events: EventLog,
+    /// Is told of every agent that settled.
+    ready: Arc<Notify>,
     /// The moment of the scheduler's next work that a timer is set for.
     armed: Option<(u64, SpawnHandle)>,
     /// How many standstills of the daemon the scheduler knows of.
@@ -94,6 +97,7 @@ pub(super) struct Means {
     pub(super) pulse: Arc<Pulse>,
     pub(super) spawner: SpawnerHandle,
     pub(super) events: EventLog,
+    pub(super) ready: Arc<Notify>,
     pub(super) follow_ups: Vec<FollowUpRule>,
     pub(super) crash_only: PanicGuard,
 }
@@ -102,7 +106,7 @@ impl Router {
     /// A Router of this scheduler, whose first effects are to be told.
     pub(super) fn new(scheduler: Scheduler, effects: Vec<Effect>, means: Means) -> Self {
         let Means { ledger, gauges, history, clock, pulse, spawner, events, .. } = means;
-        let Means { follow_ups, crash_only, .. } = means;
+        let Means { ready, follow_ups, crash_only, .. } = means;
         Self {
             scheduler,
             clock,
@@ -122,6 +126,7 @@ impl Router {
             waiters: Waiters::default(),
             waits_ended: false,
             events,
+            ready,
             armed: None,
             standstills: 0,
             crash_only,
@@ -257,7 +262,10 @@ impl Router {
                 self.waiters.failed_over(agent, None);
                 self.waiters.wake_polls(agent);
             }
-            Effect::AgentSettled { agent } => self.waiters.settled(agent),
+            Effect::AgentSettled { agent } => {
+                self.waiters.settled(agent);
+                self.ready.notify_one();
+            }
             Effect::FailedOver { agent, task_id } => self.waiters.failed_over(agent, task_id),
             Effect::TaskEnded { task_id } => self.waiters.task_ended(task_id),
             Effect::TaskLeft { task_id } => self.task_left(task_id),

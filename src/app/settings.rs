@@ -67,6 +67,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
         },
         call_timeout: config.http.call_timeout,
         drain: pool.drain,
+        isolation_check: (!worker.isolation_check.is_zero()).then_some(worker.isolation_check),
     }
 }
 

@@ -55,6 +55,7 @@ impl Default for Config {
                 stuck: Duration::from_secs(60),
                 task_timeout: Duration::from_secs(3600),
                 cancel_grace: Duration::from_secs(5),
+                isolation_check: Duration::from_secs(60),
                 sandbox: SandboxConfig {
                     enabled: true,
                     require: Vec::new(),

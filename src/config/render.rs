@@ -150,6 +150,7 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         stuck,
         task_timeout,
         cancel_grace,
+        isolation_check,
         sandbox: _,
     } = worker;
     let hidden: Table = env.keys().map(|name| (name.clone(), text(HIDDEN))).collect();
@@ -165,6 +166,7 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         ("stuck_s", seconds(*stuck)),
         ("task_timeout_s", seconds(*task_timeout)),
         ("cancel_grace_s", seconds(*cancel_grace)),
+        ("isolation_check_s", seconds(*isolation_check)),
     ]
 }
 

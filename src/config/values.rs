@@ -150,6 +150,8 @@ pub struct WorkerConfig {
     pub task_timeout: Duration,
     /// How long a cancelled or overdue task has to end by itself.
     pub cancel_grace: Duration,
+    /// How often to check whether the agents are kept apart; zero: not by itself.
+    pub isolation_check: Duration,
     /// What keeps workers apart.
     pub sandbox: SandboxConfig,
 }

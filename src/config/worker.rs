@@ -59,6 +59,11 @@ pub(super) fn worker(
             0.0..=HOUR_S,
             default.cancel_grace,
         )?,
+        isolation_check: reader.seconds(
+            "worker.isolation_check_s",
+            0.0..=DAY_S,
+            default.isolation_check,
+        )?,
         sandbox: sandbox(reader, default.sandbox)?,
     };
     let (stuck, heartbeat) = (worker.stuck.as_secs_f64(), worker.heartbeat.as_secs_f64());

@@ -110,6 +110,8 @@ pub struct Metrics {
     pub gates: Vec<GateMetrics>,
     /// The store.
     pub store: StoreMetrics,
+    /// How far the agents are kept apart.
+    pub isolation: IsolationMetrics,
     /// The recurring jobs, in the order of the configuration.
     pub schedules: Vec<ScheduleCounts>,
     /// How long things took; for what reads buckets.
@@ -157,6 +159,17 @@ pub struct StoreMetrics {
     pub turns: u64,
     /// Ended tasks that were forgotten since the start because they were too old.
     pub expired: u64,
+}
+
+/// What the checks found of how far the agents are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct IsolationMetrics {
+    /// Breaches at the last check: every issue of every agent.
+    pub breaches: u64,
+    /// Breaches that were found since the start, each counted once until it went away.
+    pub breaches_found: u64,
+    /// Checks since the start.
+    pub checks: u64,
 }
 
 /// Agents by status.

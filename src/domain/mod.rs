@@ -61,7 +61,9 @@ pub use idempotency::{Content, Fingerprint, IdempotencyKey};
 pub use ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId, TraceId};
 pub use json::Json;
 pub use limits::Limits;
-pub use metrics::{AgentCounts, GateMetrics, Histograms, Metrics, OldestWait, StoreMetrics};
+pub use metrics::{
+    AgentCounts, GateMetrics, Histograms, IsolationMetrics, Metrics, OldestWait, StoreMetrics,
+};
 pub use parent::{Caller, ChildOf, MAX_CHILDREN, MAX_DEPTH, Parent};
 pub use priority::{Priority, Seq};
 pub use recurring::Skip;

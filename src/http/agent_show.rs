@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer;
+use super::isolation::Sentences;
 use super::openapi::words;
 use crate::actors::measure::AgentReport;
 use crate::domain::{
@@ -39,7 +40,7 @@ struct Agent<'a> {
     lease_s: Option<f64>,
 }
 
-/// The load of its process; nothing is known of an external agent.
+/// The load of its processes; nothing is known of an external agent.
 #[derive(SerializeDerive, ToSchema)]
 #[schema(as = AgentHealth)]
 struct Health {
@@ -73,7 +74,8 @@ struct OfType {
 #[schema(as = AgentSharing)]
 struct Isolation<'a> {
     shared_state_detected: bool,
-    notes: &'a [String],
+    #[schema(value_type = Vec<String>)]
+    notes: Sentences<'a>,
 }
 
 /// The names of a set of types.
@@ -135,7 +137,10 @@ impl<'a> From<&'a AgentReport> for AgentShown<'a> {
                 context_switches: stats.contexts,
                 by_type: ByType(stats),
             },
-            isolation: Isolation { shared_state_detected: !issues.is_empty(), notes: issues },
+            isolation: Isolation {
+                shared_state_detected: !issues.is_empty(),
+                notes: Sentences(issues),
+            },
         }
     }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::fields::{not_allowed, string};
+use super::isolation::Report;
 use super::problem::{Code, Problem};
 use super::query::Nothing;
-use super::reports::Report;
 use super::task_show::TaskShown;
 use super::tasks::{SubmitBody, Submitted};
 use crate::actors::desk::{MakeDesk, ToolAnswer, ToolCall, ToolDesk, ToolRefusal};

@@ -17,6 +17,7 @@ mod fields;
 mod gates;
 mod health;
 mod inside;
+mod isolation;
 mod mcp;
 mod meter;
 mod openapi;

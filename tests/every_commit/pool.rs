@@ -116,5 +116,6 @@ fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
         },
         call_timeout: PATIENCE,
         drain: Duration::ZERO,
+        isolation_check: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use actix::System;
 use serde_json::json;
-use slog::{Discard, o};
+use slog::{Discard, Logger, o};
 use uuid::Uuid;
 
 use super::*;
@@ -92,6 +92,7 @@ fn pool() -> PoolHandle {
         },
         call_timeout: patience,
         drain: Duration::ZERO,
+        isolation_check: None,
     };
     let spawner = spawner.expect("the spawner starts");
     let (keep, desk) = (Keep::in_memory(), no_desk());

@@ -55,6 +55,7 @@ fn router(
         pulse: Arc::clone(pulse),
         spawner: spawner.expect("the spawner starts"),
         events: EventLog::new(log, clock),
+        ready: Arc::default(),
         follow_ups: Vec::new(),
         crash_only: fatal.guard("router"),
     };

@@ -6,7 +6,9 @@ use super::Scheduler;
 use crate::domain::agent::{Agent, AgentStatus, Health};
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::limits::EXACT_POSITIONS;
-use crate::domain::metrics::{AgentCounts, GateMetrics, Metrics, OldestWait, StoreMetrics};
+use crate::domain::metrics::{
+    AgentCounts, GateMetrics, IsolationMetrics, Metrics, OldestWait, StoreMetrics,
+};
 use crate::domain::priority::Place;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Hold, Task, TaskState, Wait};
@@ -215,6 +217,7 @@ impl Scheduler {
             output_tokens: counters.output_tokens,
             gates: self.gate_views(now).into_iter().map(GateMetrics::from).collect(),
             store: StoreMetrics::default(),
+            isolation: IsolationMetrics::default(),
             schedules: self.schedule_counts(),
             histograms: counters.histograms,
         }

@@ -11,10 +11,10 @@ use crate::domain::{AgentId, Refusal, TaskId};
 use crate::http::agents::{FailBody, SpawnBody};
 use crate::http::complete::{Ending, ErrorBody, ErrorNames};
 use crate::http::fields::{attempt, boolean, missing, not_allowed, string};
+use crate::http::isolation;
 use crate::http::pool::{InitializeBody, close_pool};
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Nothing;
-use crate::http::reports;
 use crate::http::server::HttpSettings;
 use crate::http::task_show::TaskShown;
 use crate::http::tasks::{SubmitBody, cancel_task, wait};
@@ -154,7 +154,7 @@ pub(super) async fn metrics(pool: &PoolHandle) -> Result<Said, Problem> {
 
 /// How far the agents are kept apart.
 pub(super) async fn isolation_report(pool: &PoolHandle) -> Result<Said, Problem> {
-    Said::new(&reports::Report::from(&pool.isolation_report().await?))
+    Said::new(&isolation::Report::from(&pool.isolation_report().await?))
 }
 
 async fn complete(args: CompleteArgs<'_>, pool: &PoolHandle) -> Result<Said, Problem> {

@@ -49,9 +49,15 @@ pub(super) fn of(name: Name) -> JsonObject {
         Name::IsolationReport => json!({
             "timestamp": { "type": "number", "description": "Unix seconds." },
             "total_agents": count("Agents of the pool."),
-            "breaches_detected": count("Agents that share what they must not."),
+            "breaches_detected": count("Everything that an agent shares or has and must not, one by one."),
+            "not_enforced": {
+                "type": "array",
+                "items": { "type": "object" },
+                "description": "Guards that some agent is without: guard, why.",
+            },
             "details": { "type": "array", "items": object(json!({
                 "agent_id": id(),
+                "incarnation": count("Which life of the agent."),
                 "context_window_id": id(),
                 "tool_session_id": id(),
                 "memory_handle_id": id(),
@@ -143,6 +149,7 @@ fn metrics() -> Value {
     ]);
     let agents = counts(&["total", "idle", "analyzing", "executing", "degraded"]);
     let store = counts(&["file_bytes", "wal_bytes", "free_bytes", "commits", "turns", "expired"]);
+    let isolation = counts(&["breaches", "breaches_found", "checks"]);
     let wait = json!({ "priority": { "type": "integer" }, "wait_s": { "type": "number" } });
     let gate = json!({
         "name": { "type": "string" },
@@ -158,6 +165,7 @@ fn metrics() -> Value {
     for (name, schema) in [
         ("agents", json!(object(Value::Object(agents)))),
         ("store", json!(object(Value::Object(store)))),
+        ("isolation", json!(object(Value::Object(isolation)))),
         ("schedules", json!({ "type": "array", "items": object(job) })),
         ("oldest_wait", json!({ "type": "array", "items": object(wait) })),
         ("gates", json!({ "type": "array", "items": object(gate) })),

@@ -17,7 +17,7 @@ const TASK_TYPE: Query =
 /// Every request but the page, which is for people.
 pub(super) fn operations() -> Vec<Operation> {
     use crate::http::{
-        agent_show, agents, complete, external, gates, health, pool, reports, retry, schedules,
+        agent_show, agents, complete, external, gates, health, isolation, pool, retry, schedules,
         task_show, tasks,
     };
     use Shows::{List, Metrics, One, Status};
@@ -358,7 +358,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "/isolation-report",
             "get_isolation_report",
             "Measure how far the agents are kept apart",
-            One(Part::of::<reports::Report<'_>>()),
+            One(Part::of::<isolation::Report<'_>>()),
         ),
         Operation {
             done: "The daemon lives.",

@@ -37,6 +37,7 @@ impl Collector for Moment {
         self.agents(&mut page)?;
         self.gates(&mut page)?;
         self.schedules(&mut page)?;
+        self.isolation(&mut page)?;
         self.store(&mut page)?;
         self.requests(&mut page)
     }
@@ -169,6 +170,16 @@ impl Moment {
         let skips: Vec<_> = labels().zip(skips).collect();
         let help = "Times that recurring jobs were due and did not run, in all";
         page.counters("schedule_skipped", help, &skips)
+    }
+
+    fn isolation(&self, page: &mut Page<'_>) -> fmt::Result {
+        let isolation = self.metrics.isolation;
+        let help = "What agents shared or had and must not, at the last check";
+        page.gauge("isolation_breaches", help, None, isolation.breaches as f64)?;
+        let help = "What checks found of that, each once until it went away";
+        page.counter("isolation_breaches_found", help, isolation.breaches_found)?;
+        let help = "Checks of how far the agents are kept apart";
+        page.counter("isolation_checks", help, isolation.checks)
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
