@@ -15,6 +15,7 @@ mod follow_ups;
 mod gate_orders;
 mod gates;
 mod idempotency;
+mod isolation;
 mod limits;
 mod lists;
 mod mcp;

@@ -260,7 +260,7 @@ impl Daemon {
     /// Everything that a refused call must leave as it is.
     pub fn state(&self) -> Value {
         let mut metrics = self.metrics();
-        for grows_by_itself in ["tasks_rejected", "oldest_wait", "store"] {
+        for grows_by_itself in ["tasks_rejected", "oldest_wait", "store", "isolation"] {
             metrics.as_object_mut().unwrap().remove(grows_by_itself);
         }
         let agents = self.get("/agents").ok();

@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 /// The schema, the member, and what it is.
-pub(super) const SAYS: [(&str, &str, &str); 69] = [
+pub(super) const SAYS: [(&str, &str, &str); 71] = [
     ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
     ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
     ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
@@ -56,13 +56,19 @@ pub(super) const SAYS: [(&str, &str, &str); 69] = [
     ("Agent", "task_types", "What it takes."),
     ("Agent", "lease_s", "How long an external agent counts as there after a call."),
     ("AgentHealth", "memory_usage", "A share of the memory of the machine, 0 to 1."),
-    ("AgentHealth", "cpu_usage", "The mean share of a core since it began, 0 to 1."),
-    ("AgentHealth", "rss_bytes", "Resident memory."),
+    ("AgentHealth", "cpu_usage", "The share of a core since somebody asked last, 0 to 1."),
+    ("AgentHealth", "rss_bytes", "Resident memory of all its processes."),
     ("AgentPerformance", "context_switches", "Fresh contexts that it began: assignments."),
-    ("AgentSharing", "notes", "What it shares with others and must not, a sentence each."),
-    ("AgentIsolation", "issues", "What it shares with others and must not, a sentence each."),
-    ("AgentIsolation", "measured", "What the operating system says of its process."),
+    ("AgentSharing", "notes", "What it shares or has and must not, a sentence each."),
+    ("AgentIsolation", "issues", "What it shares or has and must not, a sentence each."),
+    ("AgentIsolation", "measured", "What the operating system says of its processes."),
     ("IsolationReport", "timestamp", "When it was measured, in Unix seconds."),
+    ("IsolationReport", "breaches_detected", "How many issues there are of all agents."),
+    (
+        "IsolationReport",
+        "not_enforced",
+        "The guards that some agent is without, each reason once; that is no breach.",
+    ),
     ("Schedule", "payload", "The payload of its tasks."),
     ("Schedule", "every_s", "The time between two runs; `null` when it has a pattern."),
     ("Schedule", "cron", "The pattern of its times, in UTC; `null` when it has an interval."),

@@ -293,6 +293,7 @@ class IsolationDetail(TypedDict):
     """What was measured of one agent."""
 
     agent_id: str
+    incarnation: int
     context_window_id: str
     tool_session_id: str
     memory_handle_id: str
@@ -301,12 +302,20 @@ class IsolationDetail(TypedDict):
     measured: dict[str, Any] | None
 
 
+class MissingGuard(TypedDict):
+    """Something that nothing keeps an agent from."""
+
+    guard: str
+    why: str
+
+
 class IsolationReport(TypedDict):
     """Whether agents share what they must not."""
 
     timestamp: float
     total_agents: int
     breaches_detected: int
+    not_enforced: list[MissingGuard]
     details: list[IsolationDetail]
 
 
@@ -365,3 +374,4 @@ class Metrics(TypedDict):
     gates: list[GateNumbers]
     schedules: list[ScheduleCounts]
     store: dict[str, int]
+    isolation: dict[str, int]
