@@ -37,7 +37,8 @@ use settings::{actor_settings, http_settings};
 /// call a tree stuck, and a little.
 const TREES_END_WITHIN: Duration = Duration::from_secs(32);
 
-/// How long workers that do nothing get to end by themselves.
+/// How long workers get to end by themselves, beyond the grace of those that run something; and to
+/// be seen to end when they were killed.
 const PROCESSES_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a start may take beyond the agents' own time to start: what an earlier daemon left ends, and
@@ -47,7 +48,7 @@ const START_EXTRA: Duration = Duration::from_secs(60);
 /// How soon to ask again what nobody answered, or whether the first agents have come up.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a stop may take beyond the drain: the times above, that of the HTTP server, and the last
+/// What a stop may take beyond the drain and the grace of the runs: the times above, that of the HTTP server, and the last
 /// commit.
 const STOP_EXTRA: Duration = Duration::from_secs(90);
 
@@ -228,14 +229,14 @@ async fn serve(
         loss = fatal.lost() => return crash(loss, spawner, log).await,
     }
     starting.abort();
-    systemd::stopping(config.pool.drain + STOP_EXTRA);
+    systemd::stopping(config.pool.drain + config.worker.cancel_grace + STOP_EXTRA);
     tokio::select! {
         () = shut_down(&pool, config.pool.drain, &mut stop, &listening) => {}
         loss = fatal.lost() => return crash(loss, spawner, log).await,
     }
     let all_gone = end_trees(spawner).await;
     // What ended only now is told to the pool, and that to the store, before the end.
-    pool.stop_processes(PROCESSES_END_WITHIN).await;
+    pool.kill_processes(PROCESSES_END_WITHIN).await;
     if let Some(writer) = writer {
         let _panicked = tokio::task::spawn_blocking(move || writer.finish()).await;
     }
@@ -247,7 +248,8 @@ async fn serve(
 }
 
 /// Rule 18: nothing new; the work of process agents ends or its time does (a second signal ends
-/// the wait); then the listener closes and what still runs is interrupted.
+/// the wait); then the listener closes and what still runs is interrupted: asked, signalled, killed.
+/// A signal that comes by then kills it at once.
 async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listening: &ServerHandle) {
     tokio::select! {
         () = pool.drain(drain) => {}
@@ -256,7 +258,10 @@ async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listenin
     pool.end_waits();
     // Connections that wait for nothing are closed; calls under way get the server's own time-out.
     listening.stop(true).await;
-    pool.stop_processes(PROCESSES_END_WITHIN).await;
+    tokio::select! {
+        () = pool.stop_processes(PROCESSES_END_WITHIN) => {}
+        _ = stop.ordered() => pool.kill_processes(PROCESSES_END_WITHIN).await,
+    }
 }
 
 async fn crash(loss: Loss, spawner: SpawnerHandle, log: &Logger) -> Result<(), AppError> {

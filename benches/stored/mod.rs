@@ -119,6 +119,7 @@ impl Maker {
                 usage: None,
             }),
             overlap_possible: false,
+            stop: None,
             children: 0,
         }
     }

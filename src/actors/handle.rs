@@ -144,7 +144,7 @@ impl PoolHandle {
         let (removed, gone) = oneshot::channel();
         let ran = self.ask(&self.router, AwaitRemoved { id, removed }).await??;
         self.ask_supervisor(RemoveAgent { id, drain_us: micros(drain) }).await??;
-        self.wait(gone, drain).await?;
+        self.wait(gone, drain + self.cancel_grace).await?;
         Ok(ran)
     }
 
@@ -162,7 +162,7 @@ impl PoolHandle {
         self.ask(&self.router, AwaitPoolClosed(closed)).await?;
         let close = ClosePool { drain_us: micros(drain), discard };
         let left_us = self.ask_supervisor(close).await?;
-        self.wait(done, Duration::from_micros(left_us)).await
+        self.wait(done, Duration::from_micros(left_us) + self.cancel_grace).await
     }
 
     /// Says that an agent is no good; answers when its task was moved.
@@ -329,11 +329,20 @@ impl PoolHandle {
         self.router.do_send(EndWaits);
     }
 
-    /// Ends every process, the busy ones by force (their attempts are `interrupted`), and answers
-    /// when none is left or `within` has passed.
+    /// Ends every process, the busy ones as a cancel would (their attempts are `interrupted`), and
+    /// answers when none is left or `within` has passed beyond the grace.
     pub async fn stop_processes(&self, within: Duration) {
+        self.end_processes(false, self.cancel_grace + within).await;
+    }
+
+    /// Kills every process, and answers when none is left or `within` has passed.
+    pub async fn kill_processes(&self, within: Duration) {
+        self.end_processes(true, within).await;
+    }
+
+    async fn end_processes(&self, at_once: bool, within: Duration) {
         let (stopped, done) = oneshot::channel();
-        self.router.do_send(StopProcesses { stopped });
+        self.router.do_send(StopProcesses { at_once, stopped });
         let _stopped_or_late = tokio::time::timeout(within, done).await;
     }
 

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::desk::ToolDesk;
-use super::messages::{AgentFailed, CancelRun, KillWorker, RunTask, StopWorker, TreeGone};
+use super::messages::{
+    AgentFailed, CancelRun, KillWorker, RunSignalled, RunTask, StopWorker, TreeGone,
+};
 use super::router::Router;
 use super::watcher::{Unwatch, Vital, WatcherLink};
 use crate::domain::{
@@ -285,7 +287,9 @@ impl Handler<CancelRun> for WorkerAgent {
             if !agent.is_at(task_id, attempt) {
                 return;
             }
-            agent.spawner.signal(agent.id, agent.incarnation);
+            let (id, incarnation) = (agent.id, agent.incarnation);
+            agent.spawner.signal(id, incarnation);
+            agent.router.do_send(RunSignalled { id, incarnation, task_id, attempt });
             agent.after(half, ctx, move |agent, ctx| {
                 if agent.is_at(task_id, attempt) {
                     let detail = "the run did not end within worker.cancel_grace_s and was killed";

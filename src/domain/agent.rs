@@ -11,6 +11,7 @@ use super::confinement::Confinement;
 use super::exit::Exit;
 use super::ids::{AgentId, Attempt, ContextIds, Incarnation, TaskId};
 use super::priority::Seq;
+use super::stop::StopReason;
 use super::task_type::{PerType, TaskTypes};
 
 /// What stands behind an agent.
@@ -156,6 +157,17 @@ impl Ending {
             Self::TimedOut => "timed_out",
             Self::FailedByClient => "agent_failed",
             Self::Stopped | Self::Deadlocked => "interrupted",
+        }
+    }
+
+    /// What the attempt says of it.
+    #[must_use]
+    pub(super) const fn reason(&self) -> StopReason {
+        match self {
+            Self::Cancelled => StopReason::Cancelled,
+            Self::TimedOut => StopReason::TimedOut,
+            Self::FailedByClient => StopReason::AgentFailed,
+            Self::Stopped | Self::Deadlocked => StopReason::Interrupted,
         }
     }
 }

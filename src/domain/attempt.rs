@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::decision::Decision;
 use super::ids::{AgentId, Attempt, Incarnation};
 use super::report::Usage;
+use super::stop::Stop;
 use super::time::Now;
 
 /// How an attempt ended (rule 7).
@@ -92,6 +93,8 @@ pub struct AttemptRecord {
     pub end: Option<AttemptEnded>,
     /// Whether the run may still act although the attempt has ended (rule 9).
     pub overlap_possible: bool,
+    /// How it was brought to its end, if it was; this may go on after the attempt has ended.
+    pub stop: Option<Stop>,
     /// How many children it submitted, whatever became of them.
     pub children: u32,
 }

@@ -34,6 +34,7 @@ mod restart_budget;
 mod schedule;
 mod scheduler;
 mod service_rate;
+mod stop;
 mod task;
 mod task_type;
 mod time;
@@ -75,6 +76,7 @@ pub use scheduler::{
     Accepted, DEPENDENCY_UNAVAILABLE, Failing, GATE_CLOSED, Heartbeat, Jitter, PIPE_CLOSED,
     Scheduler,
 };
+pub use stop::{Stop, StopReason};
 pub use task::{Hold, Task, TaskSpec, TaskState, TaskStatus, Wait};
 pub use task_type::{PerType, TaskType, TaskTypes};
 pub use time::{Now, SECOND_US};

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use super::answer::{seconds, unix_seconds};
 use crate::domain::{
     AgentId, Attempt, AttemptRecord, Decision, Failure, FollowUps, Incarnation, Json, Outcome,
-    PendingReason, Priority, TaskError, TaskId, TaskPage, TaskStatus, TaskSummary, TaskType,
-    TaskView, TraceId, Usage,
+    PendingReason, Priority, Stop, StopReason, TaskError, TaskId, TaskPage, TaskStatus,
+    TaskSummary, TaskType, TaskView, TraceId, Usage,
 };
 
 /// A task, whole.
@@ -71,6 +71,18 @@ struct AttemptShown<'a> {
     failure: Option<&'a Failure>,
     usage: Option<Usage>,
     overlap_possible: bool,
+    stop: Option<StopShown>,
+}
+
+/// How a run was brought to its end: each step that it came to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stop)]
+struct StopShown {
+    reason: StopReason,
+    asked_at: Option<f64>,
+    signalled_at: Option<f64>,
+    killed_at: Option<f64>,
+    over_at: Option<f64>,
 }
 
 impl<'a> From<&'a TaskView> for TaskShown<'a> {
@@ -135,6 +147,19 @@ impl<'a> From<&'a AttemptRecord> for AttemptShown<'a> {
             failure: end.and_then(|end| end.failure.as_ref()),
             usage: end.and_then(|end| end.usage),
             overlap_possible: record.overlap_possible,
+            stop: record.stop.map(StopShown::from),
+        }
+    }
+}
+
+impl From<Stop> for StopShown {
+    fn from(stop: Stop) -> Self {
+        Self {
+            reason: stop.reason,
+            asked_at: stop.asked.map(unix_seconds),
+            signalled_at: stop.signalled.map(unix_seconds),
+            killed_at: stop.killed.map(unix_seconds),
+            over_at: stop.over.map(unix_seconds),
         }
     }
 }

@@ -65,6 +65,7 @@ fn task(number: u64, is_pending: bool, begun_us: u64) -> Task {
             usage: None,
         }),
         overlap_possible: false,
+        stop: None,
         children: 0,
     };
     let waiting = TaskState::Pending(daedalus::domain::Wait {

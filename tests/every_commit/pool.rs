@@ -50,6 +50,7 @@ impl Pool {
             snapshot: store.load().expect("it can be read"),
             store,
             overlap_possible: false,
+            stop: None,
             on_disk: true,
             retention_us: u64::MAX,
             min_free_mb: 0,

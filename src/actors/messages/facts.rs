@@ -130,6 +130,20 @@ pub struct TaskStarted {
     pub attempt: Attempt,
 }
 
+/// From a `WorkerAgent`: its process was asked to end the attempt, did not, and was sent a signal.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct RunSignalled {
+    /// Which agent.
+    pub id: AgentId,
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which attempt.
+    pub attempt: Attempt,
+}
+
 /// From a `WorkerAgent`: its process says how the attempt ended.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]

@@ -60,10 +60,12 @@ pub struct EndWaits;
 #[rtype(result = "()")]
 pub struct StopSpawning;
 
-/// To the Router: end every process now, the busy ones by force; answers when none is left.
+/// To the Router: end every process; answers when none is left.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct StopProcesses {
+    /// Whether nobody is asked before.
+    pub at_once: bool,
     /// Is answered when no process agent has a process any more.
     pub stopped: oneshot::Sender<()>,
 }

@@ -128,6 +128,17 @@ impl Handler<TaskStarted> for Router {
     }
 }
 
+impl Handler<RunSignalled> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: RunSignalled, ctx: &mut Context<Self>) {
+        let RunSignalled { id, incarnation, task_id, attempt } = message;
+        self.postponed_turn(ctx, |scheduler, now, _effects| {
+            scheduler.run_signalled(id, incarnation, task_id, attempt, now);
+        });
+    }
+}
+
 impl Handler<AgentFailed> for Router {
     type Result = ();
 

@@ -256,8 +256,15 @@ impl Handler<EndWaits> for Router {
 impl Handler<StopProcesses> for Router {
     type Result = ();
 
-    fn handle(&mut self, StopProcesses { stopped }: StopProcesses, ctx: &mut Context<Self>) {
+    fn handle(&mut self, message: StopProcesses, ctx: &mut Context<Self>) {
+        let StopProcesses { at_once, stopped } = message;
         self.waiters.await_stopped(stopped);
-        self.turn(ctx, |scheduler, now, effects| scheduler.stop_processes(now, effects));
+        self.turn(ctx, |scheduler, now, effects| {
+            if at_once {
+                scheduler.kill_processes(now, effects);
+            } else {
+                scheduler.stop_processes(now, effects);
+            }
+        });
     }
 }

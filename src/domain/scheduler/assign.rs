@@ -155,6 +155,7 @@ impl Scheduler {
             started: None,
             end: None,
             overlap_possible: false,
+            stop: None,
             children: 0,
         });
         if agent.is_process() {

@@ -7,6 +7,7 @@ use crate::domain::attempt::Failure;
 use crate::domain::effect::{Effect, Event};
 use crate::domain::ids::{AgentId, ContextIds, TaskId};
 use crate::domain::refusal::Refusal;
+use crate::domain::stop::StopReason;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -45,16 +46,18 @@ impl Scheduler {
         if agent.is_process() {
             let incarnation = agent.incarnation;
             // A death that came before the client counts, or a crash loop could be failed for ever.
-            agent.dying.get_or_insert_with(|| Dying {
+            let dying = agent.dying.get_or_insert_with(|| Dying {
                 cause: Some(failure),
                 pardoned: true,
                 ..Dying::default()
             });
+            dying.killed = true;
             if let Some(run) = &mut agent.run {
                 run.failed_by_client = true;
                 run.ending.get_or_insert(Ending::FailedByClient);
             }
             let has_run = agent.run.is_some();
+            self.note_kill(id, now);
             self.reckon(id, now);
             effects.push(Effect::KillTree { agent: id, incarnation });
             self.status_changed(id, effects);
@@ -78,6 +81,7 @@ impl Scheduler {
                 Some(Ending::TimedOut) => AttemptEnd::TimedOut(None),
                 _ => AttemptEnd::AgentFailed(failure),
             };
+            self.note_stop(id, StopReason::AgentFailed);
             taken = (ending != Some(Ending::Cancelled)).then_some(task_id);
             self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
             self.run_over(id, now, effects);

@@ -7,6 +7,7 @@ use crate::domain::agent::{Ending, Health, Leaving, StatusReason};
 use crate::domain::effect::{Effect, Event, PoolClosed};
 use crate::domain::ids::AgentId;
 use crate::domain::refusal::Refusal;
+use crate::domain::stop::StopReason;
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
 
@@ -53,21 +54,22 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Stops the run of a leaving agent now.
+    /// Stops the run of an agent that leaves, or whose daemon does: a process goes down the ladder, of
+    /// an external agent nothing more is awaited.
     pub(super) fn stop_run(&mut self, id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
         if let Some(until_us) = agent.leaving.as_mut().and_then(|leaving| leaving.until_us.take()) {
             self.timers.clear(until_us, Timer::Leave(id));
         }
-        let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
+        if agent.is_process() {
+            self.end_run_early(id, Ending::Stopped, now, effects);
+            return;
+        }
         let Some(run) = &mut agent.run else { return };
         run.ending.get_or_insert(Ending::Stopped);
         let (seq, ending) = (run.task, run.ending.clone());
+        self.note_stop(id, StopReason::Interrupted);
         self.reckon(id, now);
-        if is_process {
-            effects.push(Effect::KillTree { agent: id, incarnation });
-            return;
-        }
         let end = match ending {
             Some(Ending::TimedOut) => AttemptEnd::TimedOut(None),
             _ => stopped(),

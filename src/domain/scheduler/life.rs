@@ -124,6 +124,7 @@ impl Scheduler {
         let must_go = actor_gone || failure.cause != PIPE_CLOSED;
         let dying = agent.begin_dying();
         let kill = must_go && !dying.killed;
+        let judged = kill && failure.cause != PIPE_CLOSED;
         dying.killed |= must_go;
         dying.actor_gone |= actor_gone;
         // "The pipe closed" says less than whatever comes after it.
@@ -137,6 +138,9 @@ impl Scheduler {
         }
         // A worker that closed its pipe is about to end by itself: a kill would hide how. When its
         // actor has ended, too, it had its time.
+        if judged {
+            self.note_kill(id, now);
+        }
         if kill {
             effects.push(Effect::KillTree { agent: id, incarnation });
         }

@@ -230,6 +230,7 @@ impl Scheduler {
     ) {
         if let Some(record) = self.tasks.get_mut(&seq).and_then(Task::open_attempt) {
             record.overlap_possible |= overlap_possible;
+            record.mark_over(now); // what an earlier daemon had asked to end
         }
         let detail = "the daemon ended while the attempt ran";
         let failure = Failure::new("daemon_crashed", detail);

@@ -17,6 +17,7 @@ mod follow_up;
 mod gates;
 #[cfg(test)]
 mod inspect;
+mod ladder;
 mod leave;
 mod life;
 mod load;

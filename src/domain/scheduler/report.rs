@@ -141,13 +141,14 @@ impl Scheduler {
     pub(super) fn run_over(&mut self, agent_id: AgentId, now: Now, effects: &mut Vec<Effect>) {
         let Some(agent) = self.agents.get_mut(&agent_id) else { return };
         let Some(run) = agent.run.take() else { return };
+        let (leaving, kind) = (agent.leaving.is_some(), agent.kind);
         self.timers.clear(run.deadline_us, Timer::RunTimeout(agent_id));
         if let Some(grace_us) = run.grace_us {
             self.timers.clear(grace_us, Timer::Grace(agent_id));
         }
+        self.note_over(&run, now);
         self.gates.end_run(run.gates);
-        let leaving = agent.leaving.is_some();
-        if run.is_remembered(agent.kind) {
+        if run.is_remembered(kind) {
             self.touch_agent(agent_id);
         }
         if run.failed_by_client {
@@ -167,13 +168,16 @@ impl Scheduler {
         if leaving {
             self.leave_without_run(agent_id, effects);
         } else {
+            if self.stopping {
+                self.stop_idle(agent_id, effects);
+            }
             self.offer(agent_id, now);
         }
     }
 }
 
-/// How a report ends the attempt; `None` when its task was cancelled before. After a time-out or a
-/// deadlock only a result still counts, because a failure may come of the request to stop.
+/// How a report ends the attempt; `None` when its task was cancelled before. After a time-out, a
+/// deadlock or an order to stop only a result still counts, because a failure may come of the request to stop.
 pub(super) fn end_of(
     ending: Option<&Ending>,
     report: Report,
@@ -190,8 +194,8 @@ pub(super) fn end_of(
         (Some(Ending::Deadlocked), Report::Failed { .. } | Report::Cancelled { .. }) => {
             deadlocked()
         }
+        (Some(Ending::Stopped), Report::Failed { .. } | Report::Cancelled { .. }) => stopped(),
         (_, Report::Failed { error, usage }) => AttemptEnd::Failed { error, usage },
-        (Some(Ending::Stopped), Report::Cancelled { .. }) => stopped(),
         (None | Some(Ending::FailedByClient), Report::Cancelled { usage }) => {
             let message = "the worker cancelled the attempt although nobody asked".to_owned();
             let code = "cancelled_by_worker".to_owned();

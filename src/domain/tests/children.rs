@@ -270,7 +270,8 @@ fn when_lost_agents_leave_nobody_to_work_the_youngest_waiting_task_is_interrupte
     world.child("c1", "t1").unwrap();
     world.child("c2", "t2").unwrap();
     world.remove("carl", 0).unwrap();
-    assert_eq!(world.asked_to_stop(), [("t2".into(), "interrupted")]);
+    let expected = [("c1".into(), "interrupted"), ("t2".into(), "interrupted")];
+    assert_eq!(world.asked_to_stop(), expected, "the one that carl had, and the youngest");
     world.expect("t2", "in_progress on bert, attempt 1");
     world.finish("bert", error(false));
     world.expect("c2", "cancelled");

@@ -8,6 +8,8 @@ pub(super) enum Happens {
     Submit { kind: u8, priority: u8, preferred: u8, timeout: u8 },
     Cancel { task: u8 },
     Started { agent: u8 },
+    Signalled { agent: u8 },
+    OutOfPatience { agent: u8 },
     Ended { agent: u8, report: u8 },
     Complete { task: u8, attempt: u8, report: u8, jitter: u8 },
     CompleteRun { agent: u8, report: u8, jitter: u8 },
@@ -90,7 +92,9 @@ impl Happens {
             233..235 => Self::ChildOf { task: a, how: b },
             235..241 => Self::Gate { gate: a, open: b },
             241..247 => Self::OrderGate { gate: a, mode: b },
-            _ => Self::DependencyDown { agent: a },
+            247..251 => Self::DependencyDown { agent: a },
+            251..253 => Self::Signalled { agent: a },
+            _ => Self::OutOfPatience { agent: a },
         }
     }
 }

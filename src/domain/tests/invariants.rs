@@ -8,6 +8,7 @@ use super::disk::Disk;
 use super::durability;
 use super::families;
 use super::gating;
+use super::stops::{self, Stopping};
 use super::world::{World, name};
 use crate::domain::agent::{Agent, Ending, Health};
 use crate::domain::attempt::{AttemptRecord, Outcome};
@@ -23,6 +24,8 @@ pub(super) struct Before {
     pub cancelled_runs: BTreeMap<AgentId, (TaskId, Attempt)>,
     attempts: BTreeMap<TaskId, Attempt>,
     idle_since: BTreeMap<AgentId, u64>,
+    /// Runs that were being stopped.
+    stopping: Stopping,
 }
 
 impl Before {
@@ -44,7 +47,8 @@ impl Before {
             (agent.kind != AgentKind::Process).then(|| (agent.id, durability::key(run)))
         };
         let cancelled_runs = inside.agents.values().filter_map(cancelled).collect();
-        Self { waits, cancelled_runs, attempts, idle_since }
+        let stopping = Stopping::of(inside);
+        Self { waits, cancelled_runs, attempts, idle_since, stopping }
     }
 
     /// The moment before a start: what waited goes on waiting, and nobody was idle.
@@ -84,6 +88,7 @@ pub(super) fn check(world: &mut World, before: &Before, effects: &[Effect]) {
     no_agent_idles_beside_work(world, inside);
     families::check(world, inside);
     gating::check(world, inside);
+    stops::check(world, inside, &before.stopping);
 }
 
 /// Whether the agent may be given a task, as rules 2, 3 and 9 say.

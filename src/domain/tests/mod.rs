@@ -38,6 +38,8 @@ mod retrying;
 mod routing;
 mod schedule_times;
 mod schedules;
+mod stopping;
+mod stops;
 mod storm;
 mod watching;
 mod words;

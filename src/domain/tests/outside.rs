@@ -1,6 +1,7 @@
 //! What the rest of the daemon does when the scheduler wants something.
 
 use super::world::{Deaths, World, name};
+use crate::domain::agent::Ending;
 use crate::domain::{AgentId, Effect, Event, Exit, Failure, Incarnation, ProcessFacts, TaskStatus};
 
 impl World {
@@ -50,12 +51,32 @@ impl World {
             Effect::KillTree { agent, incarnation } | Effect::StopAgent { agent, incarnation } => {
                 self.kill(agent, incarnation);
             }
+            Effect::CancelRun { agent, incarnation, .. } => {
+                self.out_of_patience(agent, incarnation)
+            }
             Effect::TaskLeft { task_id } if self.waiting_retries.remove(&task_id) => {
                 let _refused_or_not = self.retry_of(task_id);
             }
             Effect::AgentLost { agent, .. } if self.restarts => self.restart_of(agent),
             _ => {}
         }
+    }
+
+    /// A worker that was told to stop by order and does not is killed after its grace, which is not
+    /// waited for here unless the test kills by hand.
+    fn out_of_patience(&mut self, id: AgentId, life: Incarnation) {
+        let run = self.inside().agents.get(&id).and_then(|agent| agent.run.as_ref());
+        let stopped = run.is_some_and(|run| run.ending == Some(Ending::Stopped));
+        if stopped && self.deaths != Deaths::ByHand {
+            self.killed_after_grace(id, life);
+            self.tree_gone_of(id, life);
+        }
+    }
+
+    /// The actor gives up on a run that was asked to end.
+    pub(super) fn killed_after_grace(&mut self, id: AgentId, life: Incarnation) {
+        let failure = Failure::new("killed_after_grace", "it did not end in time");
+        self.step(|s, now, fx| s.agent_failed(id, life, failure, true, now, fx));
     }
 
     pub(super) fn kill(&mut self, id: AgentId, life: Incarnation) {

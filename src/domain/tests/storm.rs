@@ -111,6 +111,13 @@ impl Storm {
                     self.world.start(AGENTS[who(agent)]);
                 }
             }
+            Happens::Signalled { agent } => world.signal(AGENTS[who(agent)]),
+            Happens::OutOfPatience { agent } => {
+                let who = AGENTS[who(agent)];
+                if world.is_being_asked(who) {
+                    world.give_up_run(who);
+                }
+            }
             Happens::Ended { agent, report } => {
                 let report = self.report(report);
                 if !self.is_external(AGENTS[who(agent)]) {

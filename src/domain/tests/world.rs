@@ -422,6 +422,13 @@ impl World {
         self.call(|s, now, fx| s.task_started(agent(who), life, task_id, attempt, now, fx));
     }
 
+    /// The process of the agent was asked to end what it has, and is signalled.
+    pub(super) fn signal(&mut self, who: &str) {
+        let Some((task_id, attempt)) = self.run_of(who) else { return };
+        let life = self.life(who);
+        self.call(|s, now, _| s.run_signalled(agent(who), life, task_id, attempt, now));
+    }
+
     /// The process agent reports how what it has ended.
     pub(super) fn finish(&mut self, who: &str, report: Report) {
         let Some((task_id, attempt)) = self.run_of(who) else { return };

@@ -115,6 +115,7 @@ fn task() -> Value {
             "failure": { "type": ["object", "null"], "description": "cause and detail." },
             "usage": { "type": ["object", "null"] },
             "overlap_possible": { "type": "boolean" },
+            "stop": { "type": ["object", "null"], "description": "How it was brought to its end." },
         })) },
         "pending_reason": { "type": ["string", "null"], "description": "Why it waits." },
         "queue_position": or_null(&count("Its place in the queue, 1 is next.")),

@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 /// The schema, the member, and what it is.
-pub(super) const SAYS: [(&str, &str, &str); 71] = [
+pub(super) const SAYS: [(&str, &str, &str); 77] = [
     ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
     ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
     ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
@@ -45,6 +45,21 @@ pub(super) const SAYS: [(&str, &str, &str); 71] = [
         "AttemptRecord",
         "overlap_possible",
         "Whether its run may still act although the attempt has ended.",
+    ),
+    (
+        "AttemptRecord",
+        "stop",
+        "How it was brought to its end; `null` when nobody stopped it. It may go on after the \
+         attempt has ended.",
+    ),
+    ("Stop", "reason", "The first that anybody had."),
+    ("Stop", "asked_at", "When its agent was asked to end it; `null` when it was killed at once."),
+    ("Stop", "signalled_at", "When its processes got SIGTERM."),
+    ("Stop", "killed_at", "When the kill of its whole process tree was ordered."),
+    (
+        "Stop",
+        "over_at",
+        "When nothing of it could act any more; `null` while it goes on, or when that was not seen.",
     ),
     ("Assignment", "timeout_s", "How long the attempt may take, from its assignment."),
     ("Heartbeat", "task_id", "The task that the agent has."),

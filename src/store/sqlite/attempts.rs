@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::rows::{is_empty, is_zero};
 use crate::domain::{
     AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Decision, Failure, Incarnation, Now,
-    Outcome, Preference, Rule, Usage,
+    Outcome, Preference, Rule, Stop, StopReason, Usage,
 };
 
 /// An attempt, its decision and its end, flat and without what is as usual.
@@ -41,6 +41,9 @@ struct Stored<'a> {
     usage: Option<Usage>,
     #[serde(default, skip_serializing_if = "is_false")]
     overlap_possible: bool,
+    /// Why, and when it was asked, signalled, killed and over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop: Option<(StopReason, [Option<Now>; 4])>,
     #[serde(default, skip_serializing_if = "is_zero")]
     children: u32,
 }
@@ -101,6 +104,8 @@ impl<'a> Stored<'a> {
             failure: end.and_then(|end| end.failure.as_ref()).map(Cow::Borrowed),
             usage: end.and_then(|end| end.usage),
             overlap_possible: record.overlap_possible,
+            stop: (record.stop)
+                .map(|stop| (stop.reason, [stop.asked, stop.signalled, stop.killed, stop.over])),
             children: record.children,
         }
     }
@@ -131,6 +136,13 @@ impl<'a> Stored<'a> {
                 usage,
             }),
             overlap_possible: self.overlap_possible,
+            stop: self.stop.map(|(reason, [asked, signalled, killed, over])| Stop {
+                reason,
+                asked,
+                signalled,
+                killed,
+                over,
+            }),
             children: self.children,
         }
     }

@@ -10,7 +10,7 @@ use super::sample::{at, json, new, pending};
 use crate::domain::{
     AgentId, Attempt, AttemptEnded, AttemptRecord, Candidate, Decision, Failure, Fingerprint,
     FollowUps, Hold, IdempotencyKey, Incarnation, Now, Outcome, Parent, Preference, Priority, Rule,
-    Task, TaskError, TaskId, TaskState, TaskStatus, TaskType, Usage, Wait,
+    Stop, StopReason, Task, TaskError, TaskId, TaskState, TaskStatus, TaskType, Usage, Wait,
 };
 use crate::store::Store;
 
@@ -91,11 +91,23 @@ fn end() -> impl Strategy<Value = AttemptEnded> {
     )
 }
 
+fn stop() -> impl Strategy<Value = Stop> {
+    let reason = (0..StopReason::ALL.len()).prop_map(|number| StopReason::ALL[number]);
+    let steps = [option::of(time()), option::of(time()), option::of(time()), option::of(time())];
+    (reason, steps).prop_map(|(reason, [asked, signalled, killed, over])| Stop {
+        reason,
+        asked,
+        signalled,
+        killed,
+        over,
+    })
+}
+
 fn attempt() -> impl Strategy<Value = AttemptRecord> {
-    let numbers = (any::<[u32; 3]>(), any::<bool>());
+    let numbers = (any::<[u32; 3]>(), any::<bool>(), option::of(stop()));
     (numbers, agent(), decision(), time(), option::of(time()), option::of(end())).prop_map(
         |(
-            ([attempt, incarnation, children], overlap_possible),
+            ([attempt, incarnation, children], overlap_possible, stop),
             agent,
             decision,
             assigned,
@@ -111,6 +123,7 @@ fn attempt() -> impl Strategy<Value = AttemptRecord> {
                 started,
                 end,
                 overlap_possible,
+                stop,
                 children,
             }
         },

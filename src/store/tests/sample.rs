@@ -78,6 +78,7 @@ pub(super) fn running(seq: u64) -> Task {
         started: None,
         end: None,
         overlap_possible: false,
+        stop: None,
         children: 0,
     });
     task

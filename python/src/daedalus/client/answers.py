@@ -157,6 +157,16 @@ class Failure(TypedDict):
     detail: str
 
 
+class Stop(TypedDict):
+    """How a run was brought to its end, with the time of each step that it came to."""
+
+    reason: str
+    asked_at: float | None
+    signalled_at: float | None
+    killed_at: float | None
+    over_at: float | None
+
+
 class Attempt(TypedDict):
     """One assignment of a task to an agent."""
 
@@ -171,6 +181,7 @@ class Attempt(TypedDict):
     failure: Failure | None
     usage: Usage | None
     overlap_possible: bool
+    stop: Stop | None
 
 
 class _WithParent(TypedDict, total=False):
