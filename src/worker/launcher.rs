@@ -79,13 +79,12 @@ impl Launcher {
         close_what_was_inherited();
         // It fails for one that a shell started, which leads a group and needs no session.
         let _leads_a_group = rustix::process::setsid();
-        // Blocked before there is a worker, so that none is missed. `Command` resets the mask in
-        // the child.
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGUSR1] {
             mask.add(signal);
         }
-        mask.thread_block().map_err(|cause| Failure::own("cannot block signals", cause))?;
+        let blocked = |cause| Failure::own("cannot block signals", cause);
+        mask.thread_block().map_err(blocked)?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&mask, flags)
             .map_err(|cause| Failure::own("cannot watch signals", cause))?;
@@ -96,7 +95,13 @@ impl Launcher {
             .open("/dev/null")
             .map_err(|cause| Failure::own("cannot open /dev/null", cause))?;
 
-        let Started { worker, cgroup } = start_worker(plan.as_ref(), command)?;
+        // A worker inherits what is blocked, and a signal that is blocked is none. One that comes at
+        // this very moment ends the launcher, as any that is killed (SIGTERM), or is not missed (the
+        // end of the worker, which is looked for before the first wait).
+        mask.thread_unblock().map_err(blocked)?;
+        let started = start_worker(plan.as_ref(), command);
+        mask.thread_block().map_err(blocked)?;
+        let Started { worker, cgroup } = started?;
         let Some(worker) = tree::pid_of(worker.id()) else {
             return Err(Failure::own("cannot start a worker", "it has no pid"));
         };
@@ -108,7 +113,7 @@ impl Launcher {
 
     fn stay(self) -> u8 {
         let stdin = rustix::stdio::stdin();
-        loop {
+        while !self.worker_ended() {
             // The worker reads this pipe too, so no byte of it is asked for or taken here.
             let mut sources = [
                 PollFd::new(&stdin, PollFlags::empty()),
@@ -117,7 +122,7 @@ impl Launcher {
             // An interrupted call leaves the results empty, which is another round.
             let _interrupted = poll(&mut sources, None);
             let daemon_is_gone = !sources[0].revents().is_empty();
-            if daemon_is_gone || self.asked_to_end() || self.worker_ended() {
+            if daemon_is_gone || self.asked_to_end() {
                 break;
             }
             self.reap_the_adopted();
