@@ -29,6 +29,9 @@ const COMMON: &str = r#"
     level = "debug"
 "#;
 
+/// The file with its configuration.
+const CONFIG: &str = "daedalus.toml";
+
 /// A running daemon, which is killed at the end of the test.
 pub(crate) struct Daemon {
     process: Mutex<Child>,
@@ -56,19 +59,9 @@ impl Daemon {
     pub(crate) fn start_unready(config: &str) -> Self {
         let place = fresh_directory("failover");
         std::fs::create_dir(place.join("record")).expect("a directory for the test");
-        let file = place.join("daedalus.toml");
-        std::fs::write(&file, merged(config, &place)).expect("the configuration can be written");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_daedalus"))
-            .args(["serve", "--bind", "127.0.0.1:0", "--config"])
-            .arg(&file)
-            .arg("--state-dir")
-            .arg(place.join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon starts");
-        let log = Log::follow(process.stderr.take().expect("it has a stderr"));
+        std::fs::write(place.join(CONFIG), merged(config, &place))
+            .expect("the configuration can be written");
+        let (process, log) = launch(&place);
         let http = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE * 2))
@@ -78,13 +71,26 @@ impl Daemon {
         let address = String::new();
         // It ends with the test from here on, also when it does not listen in time.
         let mut daemon = Self { process: Mutex::new(process), pid, log, place, address, http };
-        daemon.address = until("the daemon listens", || {
-            let log = &daemon.log;
-            assert!(!log.is_over(), "the daemon did not start: {}", log.tail());
-            let listening = log.of("listening");
-            Some(listening.first()?["addr"].as_str()?.to_owned())
-        });
+        daemon.address = daemon.listening();
         daemon
+    }
+
+    /// Begins another daemon with what this one, which has ended, left, and waits until it listens.
+    #[allow(dead_code, reason = "not every file of tests does it")]
+    pub(crate) fn start_again(&mut self) {
+        let (process, log) = launch(&self.place);
+        self.pid = process.id();
+        (self.process, self.log) = (Mutex::new(process), log);
+        self.address = self.listening();
+    }
+
+    /// Waits until it listens; where.
+    fn listening(&self) -> String {
+        until("the daemon listens", || {
+            assert!(!self.log.is_over(), "the daemon did not start: {}", self.log.tail());
+            let listening = self.log.of("listening");
+            Some(listening.first()?["addr"].as_str()?.to_owned())
+        })
     }
 
     /// One call: its status and its body (null when it has none).
@@ -150,6 +156,7 @@ impl Daemon {
     }
 
     /// Lets the daemon stand still for a while.
+    #[allow(dead_code, reason = "not every file of tests does it")]
     pub(crate) fn stand_still(&self, time: Duration) {
         os::send(self.pid, Signal::SIGSTOP);
         os::let_pass(time);
@@ -170,6 +177,22 @@ impl Drop for Daemon {
         }
         let _left = std::fs::remove_dir_all(&self.place);
     }
+}
+
+/// Starts a daemon in this place: the process and its log.
+fn launch(place: &Path) -> (Child, Log) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_daedalus"))
+        .args(["serve", "--bind", "127.0.0.1:0", "--config"])
+        .arg(place.join(CONFIG))
+        .arg("--state-dir")
+        .arg(place.join("state"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the daemon starts");
+    let log = Log::follow(process.stderr.take().expect("it has a stderr"));
+    (process, log)
 }
 
 /// The common configuration with that of the test laid over it.

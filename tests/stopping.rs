@@ -1,0 +1,16 @@
+//! What must stop, stops: each order to stop, against work that resists it in each way.
+
+#[path = "failover/daemon.rs"]
+mod daemon;
+#[path = "failover/log.rs"]
+mod log;
+#[path = "failover/os.rs"]
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
+mod os;
+#[path = "support/place.rs"]
+mod place;
+#[path = "failover/pool.rs"]
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
+mod pool;
+#[path = "stopping/mod.rs"]
+mod stopping;
