@@ -1,5 +1,6 @@
-//! The orders, one a test: in each of them every sort of work is stopped at the same time.
+//! Orders to stop, each against every sort of work at the same time, and a thousand cancels.
 
+mod cancels;
 mod late;
 mod orders;
 mod work;

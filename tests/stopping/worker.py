@@ -1,7 +1,8 @@
 """A worker that works in ways that resist a stop; plain Python, no library.
 
-Frames are read by a thread of its own. Work that is `polite` ends when it is asked to; other work is
-deaf. Whatever a task asks for, a second attempt is a success at once.
+Frames are read by a thread of its own. Polite work ends when it is asked to; other work is deaf. With
+`work` in its payload, the second attempt of a task is a success at once; without, it sleeps for
+`seconds` as the built-in worker does.
 """
 
 import collections
@@ -18,7 +19,11 @@ import time
 
 FOREVER = 10_000
 task = None
+# The attempt that was asked to end; set before the signal that says so.
+cancelled = None
 asked = threading.Event()
+# Whether there is something that a signal may interrupt.
+interruptible = False
 
 
 def send(kind, **fields):
@@ -31,7 +36,8 @@ def lease():
 
 
 def stop_here(*_):
-    raise KeyboardInterrupt
+    if interruptible:
+        raise KeyboardInterrupt
 
 
 def fork(then):
@@ -119,6 +125,10 @@ def kills_launcher():
     return forever
 
 
+def nap():
+    time.sleep(task["payload"]["seconds"])
+
+
 def stops_launcher():
     os.kill(os.getppid(), signal.SIGSTOP)
     return sleep
@@ -135,21 +145,23 @@ WORK = {
     "many_children": many_children,
     "kills_launcher": kills_launcher,
     "stops_launcher": stops_launcher,
+    None: lambda: nap,
 }
-POLITE = {"loop", "sleep", "blocked"}
+POLITE = {"loop", "sleep", "blocked", None}
 # What SIGTERM gets an answer from. All other work ends by it, as a program does that knows nothing of
 # signals, or ignores it.
 HANDLES = {"backtrack", "holds_the_gil"}
 
 
 def read(frames, tasks):
+    global cancelled
     main = threading.main_thread().ident
     for line in frames:
         frame = json.loads(line)
         if frame["type"] == "cancel":
+            cancelled = frame["task_id"], frame["attempt"]
             asked.set()
-            if task and task["payload"]["work"] in POLITE:
-                signal.pthread_kill(main, signal.SIGINT)
+            signal.pthread_kill(main, signal.SIGINT)
         elif frame["type"] == "task":
             tasks.append(frame)
             wake.set()
@@ -160,22 +172,26 @@ def read(frames, tasks):
 
 
 def run(frame):
-    global task
+    global task, interruptible
     task = frame
-    asked.clear()
-    if task["attempt"] > 1:
+    work = task["payload"].get("work")
+    if work and task["attempt"] > 1:
         send("started", **lease())
         return send("result", **lease(), output="elsewhere")
-    work = task["payload"]["work"]
     try:
         then = WORK[work]()
-        signal.signal(signal.SIGINT, stop_here)
+        signal.signal(signal.SIGINT, stop_here if work in POLITE else signal.SIG_IGN)
         if work in HANDLES:
             signal.signal(signal.SIGTERM, stop_here)
         send("started", **lease())
+        interruptible = True
+        if work in POLITE and cancelled == (task["task_id"], task["attempt"]):
+            raise KeyboardInterrupt
         then()
-        send("error", **lease(), code="ended", message="it was to go on", retryable=False)
+        interruptible = False
+        send("result", **lease(), output="done")
     except KeyboardInterrupt:
+        interruptible = False
         send("cancelled", **lease())
 
 
