@@ -21,8 +21,9 @@ PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 RUN_ARGS ?=
 # What each benchmark of `make bench` is told; --quick shortens the rounds.
 BENCH_ARGS ?=
-# How often each story of `make soak` kills the daemon.
+# How often each story of `make soak` kills the daemon, and for how many seconds it is kept busy.
 SOAK_KILLS ?= 1000
+SOAK_S ?= 3600
 
 # $(call need,package,why): installs a Debian package as root, else says what is missing.
 define need
@@ -63,12 +64,13 @@ check: linker ## Checks form, lints, documentation and licences.
 	fi
 
 .PHONY: soak
-soak: linker ## Kills the daemon 1000 times in each story of kills.rs and checks all that was answered.
+soak: linker ## Kills the daemon 1000 times in each story of kills.rs, and keeps one busy for an hour.
 	@DAEDALUS_SOAK_KILLS=$(SOAK_KILLS) \
 		cargo test --locked --release --test durability -- --nocapture --skip long_history
 	# Alone, because it measures.
 	DAEDALUS_SOAK_HISTORY=1000000 \
 		cargo test --locked --release --test durability -- --nocapture long_history
+	DAEDALUS_SOAK_S=$(SOAK_S) cargo test --locked --release --test soak -- --nocapture
 
 .PHONY: bench
 bench: setup ## Runs each benchmark beside its baseline; BENCH_ARGS=--quick to see that they work.

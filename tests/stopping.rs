@@ -1,8 +1,10 @@
 //! What must stop, stops: each order to stop, against work that resists it in each way.
 
 #[path = "failover/daemon.rs"]
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod daemon;
 #[path = "failover/log.rs"]
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod log;
 #[path = "failover/os.rs"]
 #[allow(dead_code, reason = "each file of tests uses a part of it")]

@@ -156,7 +156,6 @@ impl Daemon {
     }
 
     /// Lets the daemon stand still for a while.
-    #[allow(dead_code, reason = "not every file of tests does it")]
     pub(crate) fn stand_still(&self, time: Duration) {
         os::send(self.pid, Signal::SIGSTOP);
         os::let_pass(time);

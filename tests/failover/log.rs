@@ -12,7 +12,12 @@ use serde_json::Value;
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<Value>>>,
     over: Arc<AtomicBool>,
+    /// Whether only the last lines are kept.
+    brief: Arc<AtomicBool>,
 }
+
+/// How many lines are kept of a log of which only the end is.
+const END: usize = 200;
 
 impl Log {
     /// Follows `stderr` until its end.
@@ -23,11 +28,22 @@ impl Log {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 // A line that is no JSON is the last word of a program that could not start.
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                follower.lock().push(line);
+                let mut lines = follower.lock();
+                lines.push(line);
+                if follower.brief.load(Ordering::Acquire) && lines.len() > 2 * END {
+                    lines.drain(..END);
+                }
             }
             follower.over.store(true, Ordering::Release);
         });
         log
+    }
+
+    /// From here on only the last lines are kept, which is enough for the message of a test that runs
+    /// for an hour.
+    #[allow(dead_code, reason = "not every file of tests does it")]
+    pub(crate) fn keep_the_end(&self) {
+        self.brief.store(true, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Value>> {

@@ -1,0 +1,98 @@
+//! Clients that submit everything that can go well or badly, one task after another.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::daemon::Daemon;
+use super::super::os::let_pass;
+
+/// What became of the tasks, and what happened on the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    /// Attempts that took too long.
+    pub(crate) timed_out: u64,
+    /// Attempts whose agent was lost.
+    pub(crate) lost: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.submitted += other.submitted;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.timed_out += other.timed_out;
+        self.lost += other.lost;
+    }
+
+    fn count(&mut self, task: &Value) {
+        self.submitted += 1;
+        match task["status"].as_str() {
+            Some("completed") => self.completed += 1,
+            Some("failed") => self.failed += 1,
+            Some("cancelled") => self.cancelled += 1,
+            _ => panic!("not terminal: {task}"),
+        }
+        for attempt in task["attempts"].as_array().expect("a list") {
+            self.timed_out += u64::from(attempt["outcome"] == "timed_out");
+            self.lost += u64::from(attempt["outcome"] == "agent_failed");
+        }
+    }
+}
+
+/// Numbers that look random (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+}
+
+/// Some task: mostly good ones, because bad ones take an agent away for a while.
+fn some_task(dice: &mut Dice) -> Value {
+    let then = json!({"action": "echo", "value": "elsewhere"});
+    let payload = match dice.below(40) {
+        0..16 => json!({"action": "echo", "value": "x".repeat(dice.below(20_000) as usize)}),
+        16..24 => json!({"action": "sleep", "seconds": dice.below(50) as f64 / 1e3}),
+        24..28 => json!({"action": "spin", "seconds": 0.01}),
+        28..32 => json!({"action": "fail", "retryable": dice.below(2) == 0, "then": then}),
+        32 => json!({"action": "crash", "then": then}),
+        33 => json!({"action": "garbage", "then": then}),
+        34 => json!({"action": "double_fork"}),
+        35 => json!({"action": "children", "count": 2}),
+        36 => json!({"action": "kill_launcher", "then": then}),
+        37 => json!({"action": "hang", "then": then}),
+        _ => json!({"action": "sleep", "seconds": 100, "then": then}),
+    };
+    json!({"payload": payload, "timeout_s": 1.0})
+}
+
+/// Submits tasks and waits for their ends until it is over.
+pub(crate) fn work(daemon: &Daemon, seed: u64, over: &AtomicBool) -> Tally {
+    let (mut dice, mut tally) = (Dice(seed), Tally::default());
+    while !over.load(Ordering::Acquire) {
+        let task = daemon.submit_whole(&some_task(&mut dice));
+        if dice.below(8) == 0 {
+            let_pass(Duration::from_millis(dice.below(40)));
+            let (status, answer) = daemon.call("POST", &format!("/tasks/{task}/cancel"), None);
+            assert!(status == 200 || status == 409, "{answer}");
+        } else if dice.below(200) == 0
+            && let Some(agent) = daemon.task(&task)["assigned_agent_id"].as_str()
+        {
+            daemon.ok("POST", &format!("/agents/{agent}/fail"), None);
+        }
+        tally.count(&daemon.ended(&task));
+    }
+    tally
+}
