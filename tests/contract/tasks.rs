@@ -72,6 +72,7 @@ fn a_task_shows_everything_about_itself() {
         ("failure", Value::Null),
         ("usage", Value::Null),
         ("overlap_possible", json!(false)),
+        ("stop", Value::Null),
     ];
     for (name, value) in expected {
         assert_eq!(attempt[name], value, "{name}");

@@ -50,7 +50,6 @@ impl Pool {
             snapshot: store.load().expect("it can be read"),
             store,
             overlap_possible: false,
-            stop: None,
             on_disk: true,
             retention_us: u64::MAX,
             min_free_mb: 0,

@@ -105,7 +105,7 @@ impl Scheduler {
     /// Notes why the agent's run is stopped, unless somebody had a reason before.
     pub(super) fn note_stop(&mut self, agent_id: AgentId, reason: StopReason) {
         let Some((seq, record)) = self.record_of_run(agent_id) else { return };
-        record.stop.get_or_insert(Stop::new(reason));
+        record.stop.get_or_insert_with(|| Stop::new(reason));
         self.unsaved.touch(seq);
     }
 
@@ -118,7 +118,7 @@ impl Scheduler {
         step: impl Fn(&mut Stop) -> &mut Option<Now>,
     ) {
         let Some((seq, record)) = self.record_of_run(agent_id) else { return };
-        let at = step(record.stop.get_or_insert(Stop::new(reason)));
+        let at = step(record.stop.get_or_insert_with(|| Stop::new(reason)));
         if at.is_none() {
             *at = Some(now);
             self.unsaved.touch(seq);
