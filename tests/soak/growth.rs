@@ -21,6 +21,7 @@ const IN_FLUX: usize = 24;
 type Number = fn(&Look) -> usize;
 
 /// Panics when something is larger at the end than at first, by the median of each.
+#[expect(clippy::print_stdout, reason = "it is what a soak is read for")]
 pub(crate) fn assert_none(looks: &[Look], length: Duration) {
     let warm = &looks[(looks.len() as f64 * WARM_UP) as usize..];
     let third = warm.len() / 3;
