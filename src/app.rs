@@ -48,8 +48,8 @@ const START_EXTRA: Duration = Duration::from_secs(60);
 /// How soon to ask again what nobody answered, or whether the first agents have come up.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a stop may take beyond the drain and the grace of the runs: the times above, that of the HTTP server, and the last
-/// commit.
+/// What a stop may take beyond the drain and the grace of the runs: the times above, that of the HTTP
+/// server, and the last commit.
 const STOP_EXTRA: Duration = Duration::from_secs(90);
 
 /// What agents can pass to their own directory, and not list.

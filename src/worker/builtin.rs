@@ -38,6 +38,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
+use std::os::unix::process::parent_id;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -92,7 +93,8 @@ pub fn run(faults: StartFaults) -> ExitCode {
     }
     // SIGTERM is for the main thread alone, so that `hang` can shut it out for all.
     mask_sigterm(true);
-    let worker = Arc::new(Worker::default());
+    let launcher = parent_id();
+    let worker = Arc::new(Worker { launcher, ..Worker::default() });
     let (tasks, inbox) = mpsc::channel();
     let reader = Arc::clone(&worker);
     thread::spawn(move || reader.read_frames(&tasks));
@@ -142,6 +144,9 @@ pub(super) struct Worker {
     news: Condvar,
     /// Whether it gives no signs of life for now.
     mute: AtomicBool,
+    /// Its parent when it began. Later that may be the daemon, which adopts what a lost launcher
+    /// leaves.
+    pub(super) launcher: u32,
 }
 
 #[derive(Default)]

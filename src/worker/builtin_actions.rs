@@ -321,6 +321,9 @@ fn start_child() -> Result<u32, Bad> {
 }
 
 fn signal_the_launcher(worker: &Worker, signal: Signal) -> Result<Outcome, Bad> {
-    kill(getppid(), signal).map_err(|error| Bad(error.to_string()))?;
+    let parent = getppid();
+    if parent.as_raw().cast_unsigned() == worker.launcher {
+        kill(parent, signal).map_err(|error| Bad(error.to_string()))?;
+    }
     Ok(wait_for_consequences(worker))
 }

@@ -167,7 +167,8 @@ impl Drop for Daemon {
     #[expect(clippy::print_stdout, reason = "it is shown for a test that failed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("the log ends with\n{}", self.log.tail());
+            let ended = self.process.get_mut().ok().and_then(|it| it.try_wait().ok().flatten());
+            println!("the end of the daemon: {ended:?}; its log ends with\n{}", self.log.tail());
         }
         if let Ok(process) = self.process.get_mut() {
             os::try_to_send(self.pid, Signal::SIGCONT);

@@ -28,9 +28,13 @@ impl Log {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 // A line that is no JSON is the last word of a program that could not start.
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                let brief = follower.brief.load(Ordering::Acquire);
+                if brief && line["msg"] == "request" {
+                    continue;
+                }
                 let mut lines = follower.lock();
                 lines.push(line);
-                if follower.brief.load(Ordering::Acquire) && lines.len() > 2 * END {
+                if brief && lines.len() > 2 * END {
                     lines.drain(..END);
                 }
             }
@@ -39,8 +43,8 @@ impl Log {
         log
     }
 
-    /// From here on only the last lines are kept, which is enough for the message of a test that runs
-    /// for an hour.
+    /// From here on only the last lines but requests are kept, which is enough for the message of a
+    /// test that runs for an hour.
     #[allow(dead_code, reason = "not every file of tests does it")]
     pub(crate) fn keep_the_end(&self) {
         self.brief.store(true, Ordering::Release);

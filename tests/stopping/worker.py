@@ -18,6 +18,8 @@ import threading
 import time
 
 FOREVER = 10_000
+# Later its parent may be the daemon, which adopts what a lost launcher leaves.
+LAUNCHER = os.getppid()
 task = None
 # The attempt that was asked to end; set before the signal that says so.
 cancelled = None
@@ -119,7 +121,7 @@ def kills_launcher():
 
     def forever():
         asked.wait()
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(LAUNCHER, signal.SIGKILL)
         sleep()
 
     return forever
@@ -130,7 +132,7 @@ def nap():
 
 
 def stops_launcher():
-    os.kill(os.getppid(), signal.SIGSTOP)
+    os.kill(LAUNCHER, signal.SIGSTOP)
     return sleep
 
 
