@@ -188,6 +188,8 @@ pub(super) struct Run {
     pub deadline_us: u64,
     /// Why it is being ended early, if it is.
     pub ending: Option<Ending>,
+    /// Why it timed out, when that was not for its length as a whole.
+    pub overdue: Option<Failure>,
     /// Whether a client that failed its agent waits for its end.
     pub failed_by_client: bool,
     /// The gates whose backlog it is a part of, one bit each.

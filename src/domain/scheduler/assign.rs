@@ -124,6 +124,7 @@ impl Scheduler {
             started: false,
             deadline_us,
             ending: None,
+            overdue: None,
             failed_by_client: false,
             gates,
             closed_us: self.gates.closed_us(task.spec.kind, now),

@@ -57,7 +57,13 @@ impl Scheduler {
         }
         let end = self.end_by_gate(seq, end, now, effects);
         let Some(task) = self.tasks.get_mut(&seq) else { return };
-        let timeout = || Failure::new("timed_out", "the attempt took longer than its timeout_s");
+        let run = self.agents.get(&agent_id).and_then(|agent| agent.run.as_ref());
+        let overdue = run.and_then(|run| run.overdue.clone());
+        let timeout = || {
+            let took_too_long =
+                || Failure::new("timed_out", "the attempt took longer than its timeout_s");
+            overdue.unwrap_or_else(took_too_long)
+        };
         let (outcome, failure, usage) = match &end {
             AttemptEnd::Completed { usage, .. } => (Outcome::Completed, None, *usage),
             AttemptEnd::Failed { error, usage } => {

@@ -4,9 +4,10 @@ use super::children::deadlocked;
 use super::end::AttemptEnd;
 use super::{Jitter, Scheduler};
 use crate::domain::agent::Ending;
+use crate::domain::attempt::Failure;
 use crate::domain::effect::Effect;
 use crate::domain::gate::Gate;
-use crate::domain::ids::AgentId;
+use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::priority::Seq;
 use crate::domain::task::{Hold, TaskState};
 use crate::domain::time::Now;
@@ -40,6 +41,32 @@ impl Scheduler {
                 Timer::Schedule(index) => self.look_at_schedule(index, now),
             }
         }
+        self.dispatch(now, effects);
+    }
+
+    /// A fact: the process agent's run of this attempt stayed in one phase for too long, as `detail`
+    /// says. It is ended like one that took too long as a whole.
+    #[expect(clippy::too_many_arguments, reason = "a fact with its fence and its time")]
+    pub fn phase_overdue(
+        &mut self,
+        id: AgentId,
+        incarnation: Incarnation,
+        task_id: TaskId,
+        attempt: Attempt,
+        detail: String,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.runs(id, incarnation, task_id, attempt) {
+            return;
+        }
+        // What ends already, by order or by its own death, ends for that.
+        let Some(agent) = self.agents.get_mut(&id).filter(|agent| agent.dying.is_none()) else {
+            return;
+        };
+        let Some(run) = agent.run.as_mut().filter(|run| run.ending.is_none()) else { return };
+        run.overdue = Some(Failure::new("phase_timed_out", detail));
+        self.end_run_early(id, Ending::TimedOut, now, effects);
         self.dispatch(now, effects);
     }
 

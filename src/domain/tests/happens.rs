@@ -20,6 +20,7 @@ pub(super) enum Happens {
     ActorGone { agent: u8 },
     TreeGone { agent: u8 },
     Silent { agent: u8 },
+    Overdue { agent: u8 },
     Stuck { agent: u8 },
     Fail { agent: u8 },
     Recover { agent: u8 },
@@ -91,9 +92,10 @@ impl Happens {
             215..233 => Self::Child { agent: a, how: b, preferred: c },
             233..235 => Self::ChildOf { task: a, how: b },
             235..241 => Self::Gate { gate: a, open: b },
-            241..247 => Self::OrderGate { gate: a, mode: b },
-            247..251 => Self::DependencyDown { agent: a },
-            251..253 => Self::Signalled { agent: a },
+            241..246 => Self::OrderGate { gate: a, mode: b },
+            246..249 => Self::DependencyDown { agent: a },
+            249..251 => Self::Signalled { agent: a },
+            251..253 => Self::Overdue { agent: a },
             _ => Self::OutOfPatience { agent: a },
         }
     }

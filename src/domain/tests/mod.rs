@@ -30,6 +30,7 @@ mod leases;
 mod leaving;
 mod outside;
 mod over;
+mod phases;
 mod queueing;
 mod reading;
 mod restarts;

@@ -1,8 +1,10 @@
 //! What the rest of the daemon does when the scheduler wants something.
 
-use super::world::{Deaths, World, name};
+use super::world::{Deaths, World, agent, name};
 use crate::domain::agent::Ending;
-use crate::domain::{AgentId, Effect, Event, Exit, Failure, Incarnation, ProcessFacts, TaskStatus};
+use crate::domain::{
+    AgentId, Attempt, Effect, Event, Exit, Failure, Incarnation, ProcessFacts, TaskId, TaskStatus,
+};
 
 impl World {
     pub(super) fn remember(&mut self, effect: &Effect) {
@@ -93,6 +95,17 @@ impl World {
                 self.actor_gone_of(id, life);
             }
         }
+    }
+
+    /// Whoever reads its heartbeats says that what the agent runs is in one phase for too long.
+    pub(super) fn overdue(&mut self, who: &str) {
+        let Some((task_id, attempt)) = self.run_of(who) else { return };
+        self.overdue_in(who, self.life(who), task_id, attempt);
+    }
+
+    pub(super) fn overdue_in(&mut self, who: &str, life: Incarnation, what: TaskId, n: Attempt) {
+        let detail = "it was in phase tool:x for too long".to_owned();
+        self.call(|s, now, fx| s.phase_overdue(agent(who), life, what, n, detail, now, fx));
     }
 
     pub(super) fn actor_gone_of(&mut self, id: AgentId, life: Incarnation) {

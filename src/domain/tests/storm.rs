@@ -155,6 +155,7 @@ impl Storm {
             Happens::ActorGone { agent } => world.actor_gone(AGENTS[who(agent)]),
             Happens::TreeGone { agent } => world.tree_gone(AGENTS[who(agent)]),
             Happens::Silent { agent } => world.goes_silent(AGENTS[who(agent)]),
+            Happens::Overdue { agent } => world.overdue(AGENTS[who(agent)]),
             Happens::Stuck { agent } => world.tree_stuck(AGENTS[who(agent)]),
             Happens::Fail { agent } => drop(world.fail(AGENTS[who(agent)])),
             Happens::Recover { agent } => drop(world.recover(AGENTS[who(agent)])),
