@@ -51,7 +51,7 @@ use watcher::{Pulse, Watcher, WatcherLink};
 pub use gate_probe::GateProbeSettings;
 pub use supervisor::PoolSettings;
 pub use watcher::Patience;
-pub use worker_agent::{WorkerAgent, WorkerSettings};
+pub use worker_agent::{PhaseLimits, WorkerAgent, WorkerSettings};
 
 /// What the actors are told at their start.
 #[derive(Debug)]

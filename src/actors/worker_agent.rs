@@ -5,6 +5,7 @@
 
 mod frames;
 mod launch;
+mod phase;
 mod tools;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ use crate::worker::frames::FrameWriter;
 use crate::worker::proc;
 use crate::worker::protocol::{TaskFrame, ToWorker};
 use crate::worker::spawner::{SpawnerHandle, TreeGuard};
+pub use phase::PhaseLimits;
+use phase::RunPhase;
 
 /// How long a worker that was asked to end, or that closed its pipe, may take to end.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -51,6 +54,8 @@ pub struct WorkerSettings {
     pub start_timeout: Duration,
     /// How often it gives a sign of life.
     pub heartbeat: Duration,
+    /// How long a run may stay in one phase.
+    pub phase_limits: PhaseLimits,
     /// How long a run may go on after its cancel or time-out.
     pub cancel_grace: Duration,
     /// The log.
@@ -78,6 +83,8 @@ struct Running {
     trace: TraceId,
     /// Calls of tools that have no answer yet.
     open_calls: usize,
+    /// What it does.
+    phase: RunPhase,
 }
 
 /// One life of one process agent.
@@ -250,7 +257,9 @@ impl Handler<RunTask> for WorkerAgent {
     type Result = ();
 
     fn handle(&mut self, RunTask(assignment): RunTask, _ctx: &mut Self::Context) {
-        self.vital.touch(self.clock.mono_us());
+        let now_us = self.clock.mono_us();
+        self.vital.touch(now_us);
+        self.vital.is_idle();
         let (task_id, attempt, trace) =
             (assignment.task_id, assignment.attempt, assignment.trace.clone());
         let run_log = self.log.new(o!(
@@ -258,7 +267,8 @@ impl Handler<RunTask> for WorkerAgent {
             "trace_id" => trace.to_string(),
         ));
         set_current(&self.run_log, run_log);
-        self.run = Some(Running { task_id, attempt, trace, open_calls: 0 });
+        let phase = RunPhase::unknown(now_us, self.standstills());
+        self.run = Some(Running { task_id, attempt, trace, open_calls: 0, phase });
         self.send(&ToWorker::Task(TaskFrame {
             task_id: assignment.task_id,
             attempt: assignment.attempt,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use slog::{Logger, o};
 
 use super::AGENTS_DIR;
-use crate::actors::{ActorSettings, GateProbeSettings, Patience, PoolSettings, WorkerSettings};
+use crate::actors::{
+    ActorSettings, GateProbeSettings, Patience, PhaseLimits, PoolSettings, WorkerSettings,
+};
 use crate::config::{Config, GateConfig, WorkerKind};
 use crate::domain::{AgentKind, GateSpec, Gates, Limits, TaskType};
 use crate::http::HttpSettings;
@@ -62,6 +64,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
             max_frame_bytes: config.http.max_body_bytes + FRAME_EXTRA_BYTES,
             start_timeout: worker.start_timeout,
             heartbeat: worker.heartbeat,
+            phase_limits: PhaseLimits::new(worker.phase_limits.clone()),
             cancel_grace: worker.cancel_grace,
             log: log.new(o!("component" => "worker")),
         },

@@ -53,6 +53,7 @@ impl Default for Config {
                 heartbeat: Duration::from_secs(5),
                 heartbeat_misses_max: 3,
                 stuck: Duration::from_secs(60),
+                phase_limits: BTreeMap::new(),
                 task_timeout: Duration::from_secs(3600),
                 cancel_grace: Duration::from_secs(5),
                 isolation_check: Duration::from_secs(60),

@@ -14,7 +14,7 @@ use super::error::{ConfigError, Place};
 use super::{DEFAULT_FILE, Sources};
 
 /// Keys whose value is a table with names of the user's own.
-pub(super) const FREE_TABLES: [&str; 2] = ["worker.env", "worker.agent"];
+pub(super) const FREE_TABLES: [&str; 3] = ["worker.env", "worker.agent", "worker.phase_limit_s"];
 
 /// Sections that stand in the file any number of times, each under `[[gate]]`. The first one's
 /// keys are `gate[0].name` and so on; `gate[0]` itself is an empty table, with its place. Tables in

@@ -148,11 +148,14 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         heartbeat,
         heartbeat_misses_max,
         stuck,
+        phase_limits,
         task_timeout,
         cancel_grace,
         isolation_check,
         sandbox: _,
     } = worker;
+    let phase_limits =
+        phase_limits.iter().map(|(name, limit)| (name.clone(), seconds(*limit))).collect();
     let hidden: Table = env.keys().map(|name| (name.clone(), text(HIDDEN))).collect();
     vec![
         ("kind", text(kind.name())),
@@ -164,6 +167,7 @@ fn worker_keys(worker: &WorkerConfig) -> Keys {
         ("heartbeat_s", seconds(*heartbeat)),
         ("heartbeat_misses_max", Value::from(*heartbeat_misses_max)),
         ("stuck_s", seconds(*stuck)),
+        ("phase_limit_s", Value::Table(phase_limits)),
         ("task_timeout_s", seconds(*task_timeout)),
         ("cancel_grace_s", seconds(*cancel_grace)),
         ("isolation_check_s", seconds(*isolation_check)),

@@ -146,6 +146,9 @@ pub struct WorkerConfig {
     pub heartbeat_misses_max: u32,
     /// How long a suspect agent that is busy may stay silent before it is killed.
     pub stuck: Duration,
+    /// How long a run may be in one phase, by the phase's name or the part before its colon; zero
+    /// means for ever.
+    pub phase_limits: BTreeMap<String, Duration>,
     /// How long a task may run when neither it nor its type says otherwise.
     pub task_timeout: Duration,
     /// How long a cancelled or overdue task has to end by itself.

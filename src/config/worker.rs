@@ -11,6 +11,7 @@ use super::error::{ConfigError, Place};
 use super::reader::Reader;
 use super::sandbox::sandbox;
 use super::{WorkerConfig, WorkerKind};
+use crate::domain::MAX_CODE_BYTES;
 
 /// The longest that a task may run: 30 days.
 const TASK_TIMEOUT_MAX_S: f64 = 30.0 * DAY_S;
@@ -52,6 +53,7 @@ pub(super) fn worker(
             default.heartbeat_misses_max,
         )?,
         stuck: reader.seconds("worker.stuck_s", 0.01..=DAY_S, default.stuck)?,
+        phase_limits: reader.table("worker.phase_limit_s", phase_limit)?,
         task_timeout: task_timeout(reader, "worker.task_timeout_s")?
             .unwrap_or(default.task_timeout),
         cancel_grace: reader.seconds(
@@ -110,6 +112,25 @@ fn variable(name: &str, value: &Value) -> Result<String, String> {
     }
     let text = value.as_str().filter(|text| !text.contains('\0'));
     text.map(str::to_owned).ok_or_else(|| "must be a string".to_owned())
+}
+
+/// How long one phase may last.
+fn phase_limit(name: &str, value: &Value) -> Result<Duration, String> {
+    if !(1..=MAX_CODE_BYTES).contains(&name.len()) {
+        return Err(format!("must have a name of 1 to {MAX_CODE_BYTES} bytes"));
+    }
+    let seconds = match value {
+        Value::Integer(seconds) => i32::try_from(*seconds).ok().map(f64::from),
+        Value::Float(seconds) => Some(*seconds),
+        Value::String(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => None,
+    };
+    let allowed = 0.0..=TASK_TIMEOUT_MAX_S;
+    let limit = seconds.filter(|seconds| allowed.contains(seconds)).map(Duration::from_secs_f64);
+    limit.ok_or_else(|| format!("must be between 0 and {TASK_TIMEOUT_MAX_S} (seconds)"))
 }
 
 /// The same value in JSON. A date becomes its text.

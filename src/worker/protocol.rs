@@ -5,7 +5,9 @@
 //! ways, so adding one is no new version.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -88,7 +90,7 @@ pub enum FromWorker {
     /// A line for the log.
     Log(Log),
     /// A sign of life.
-    Heartbeat,
+    Heartbeat(Heartbeat),
     /// An attempt ended: `result`, `error` or `cancelled`.
     Ended {
         /// Which task.
@@ -118,6 +120,24 @@ pub enum FromWorker {
 pub struct About {
     /// Which task.
     pub task_id: TaskId,
+}
+
+/// What is read of a `heartbeat`: nothing of it must be there, and what makes no sense is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The task that the worker is at.
+    pub task_id: Option<TaskId>,
+    /// What it does for it.
+    pub phase: Option<Phase>,
+}
+
+/// What a worker does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// `agent`, `model`, `tool:NAME`, or a name of the worker's own.
+    pub name: String,
+    /// For how long it has been at it, when it says so.
+    pub lasts: Option<Duration>,
 }
 
 /// The body of `tool_call`.
@@ -186,7 +206,7 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
             let [level, text] = [level, text].map(|text| cut(text, MAX_LOG_LINE_BYTES));
             FromWorker::Log(Log { level, text })
         }
-        "heartbeat" => FromWorker::Heartbeat,
+        "heartbeat" => FromWorker::Heartbeat(heartbeat(serde_json::from_slice(from)?)),
         "result" => {
             let Completed { task_id, attempt, output, usage } = serde_json::from_slice(from)?;
             FromWorker::Ended { task_id, attempt, report: completed(output, used(usage)) }
@@ -239,7 +259,20 @@ fn completed(output: Box<RawValue>, usage: Option<Usage>) -> Report {
 
 /// An account that cannot be read is no reason to lose the result that it came with.
 fn used(usage: Option<Box<RawValue>>) -> Option<Usage> {
-    serde_json::from_str(usage?.get()).ok()
+    readable(usage)
+}
+
+/// Whatever a worker says of itself, it gave a sign of life.
+fn heartbeat(beat: Beat) -> Heartbeat {
+    let name = readable(beat.phase).filter(|name: &String| !name.is_empty());
+    let lasts = readable(beat.phase_s).and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let phase = name.map(|name| Phase { name: cut(name, MAX_CODE_BYTES), lasts });
+    Heartbeat { task_id: readable(beat.task_id), phase }
+}
+
+/// `None` for what is not there and for what is something else.
+fn readable<T: DeserializeOwned>(value: Option<Box<RawValue>>) -> Option<T> {
+    serde_json::from_str(value?.get()).ok()
 }
 
 /// An error of serde may quote what it did not expect; only its beginning is passed on.
@@ -258,6 +291,16 @@ struct Head<'a> {
 #[derive(Deserialize)]
 struct Hello {
     proto: [u32; 2],
+}
+
+#[derive(Deserialize)]
+struct Beat {
+    #[serde(default)]
+    task_id: Option<Box<RawValue>>,
+    #[serde(default)]
+    phase: Option<Box<RawValue>>,
+    #[serde(default)]
+    phase_s: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]

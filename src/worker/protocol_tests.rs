@@ -55,7 +55,17 @@ fn every_frame_of_a_worker_is_understood() {
             json!({"type": "log", "text": "t"}),
             FromWorker::Log(Log { level: String::new(), text: "t".into() }),
         ),
-        (json!({"type": "heartbeat"}), FromWorker::Heartbeat),
+        (json!({"type": "heartbeat"}), FromWorker::Heartbeat(Heartbeat::default())),
+        (
+            json!({"type": "heartbeat", "task_id": TASK, "phase": "tool:x", "phase_s": 1.5, "step": 2}),
+            FromWorker::Heartbeat(Heartbeat {
+                task_id: Some(task),
+                phase: Some(Phase {
+                    name: "tool:x".into(),
+                    lasts: Some(Duration::from_millis(1_500)),
+                }),
+            }),
+        ),
         (
             json!({"type": "tool_call", "task_id": TASK, "call_id": "c", "name": "n"}),
             FromWorker::ToolCall(ToolCall {
@@ -94,7 +104,7 @@ fn what_nobody_reads_cannot_be_wrong() {
         (json!({"type": "hello", "proto": [1, 1]}), FromWorker::Hello { proto: [1, 1] }),
         (
             json!({"type": "heartbeat", "task_id": "x", "step": -1, "phase": null, "rss_kb": 1.5}),
-            FromWorker::Heartbeat,
+            FromWorker::Heartbeat(Heartbeat::default()),
         ),
         (
             json!({"type": "model_call", "task_id": TASK, "ms": null, "input_tokens": -1, "error": {}}),
@@ -122,6 +132,27 @@ fn what_nobody_reads_cannot_be_wrong() {
     for kind in ["model_call", "step", "tool_call"] {
         assert!(read(&json!({"type": kind, "task_id": "x"})).is_err(), "the task is read");
     }
+}
+
+#[test]
+fn what_makes_no_sense_in_a_heartbeat_is_not_there() {
+    let nothing = Heartbeat { task_id: Some(task_id()), phase: None };
+    let timeless = || Phase { name: "agent".into(), lasts: None };
+    for phase in [json!(5), json!(["agent"]), json!({}), json!(""), json!(null), json!(true)] {
+        let frame = json!({"type": "heartbeat", "task_id": TASK, "phase": phase, "phase_s": 1});
+        assert_eq!(read(&frame).unwrap(), FromWorker::Heartbeat(nothing.clone()), "{frame}");
+    }
+    for phase_s in ["-1", "1e300", "\"5\"", "null", "[]", "{\"s\":1}"] {
+        let line =
+            format!(r#"{{"type":"heartbeat","task_id":5,"phase":"agent","phase_s":{phase_s}}}"#);
+        let expected = Heartbeat { task_id: None, phase: Some(timeless()) };
+        assert_eq!(parse(line.as_bytes()).unwrap(), FromWorker::Heartbeat(expected), "{line}");
+    }
+    let lonely = br#"{"type":"heartbeat","phase":"\ud800"}"#;
+    assert_eq!(parse(lonely).unwrap(), FromWorker::Heartbeat(Heartbeat::default()));
+    let long = json!({"type": "heartbeat", "phase": "x".repeat(1_000)});
+    let FromWorker::Heartbeat(heartbeat) = read(&long).unwrap() else { panic!("a heartbeat") };
+    assert_eq!(heartbeat.phase.unwrap().name.len(), MAX_CODE_BYTES);
 }
 
 #[test]

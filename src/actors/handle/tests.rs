@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::actors::desk::no_desk;
 use crate::actors::fatal::Fatal;
-use crate::actors::{ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
+use crate::actors::{ActorSettings, Keep, Patience, PhaseLimits, PoolSettings, WorkerSettings};
 use crate::domain::{
     AgentKind, Gates, Json, Limits, ListQuery, Priority, Task, TaskPage, TaskSpec, TaskType,
     TaskTypes, TraceId,
@@ -87,6 +87,7 @@ fn pool() -> PoolHandle {
             max_frame_bytes: 1_024,
             start_timeout: patience,
             heartbeat: patience,
+            phase_limits: PhaseLimits::default(),
             cancel_grace: patience,
             log: log.clone(),
         },

@@ -160,6 +160,22 @@ pub struct TaskEnded {
     pub report: Report,
 }
 
+/// From a `WorkerAgent`: its process has been in one phase of the attempt for too long.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PhaseOverdue {
+    /// Which agent.
+    pub id: AgentId,
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// Which phase, for how long and how long it may be, as a sentence.
+    pub detail: String,
+}
+
 /// From a `WorkerAgent`, when it ends for whatever reason (a panic, too), or from the watcher,
 /// when an agent is silent: this life is no good any more. Its run is over only with `TreeGone`.
 #[derive(Clone, Debug, Message)]

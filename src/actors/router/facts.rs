@@ -139,6 +139,17 @@ impl Handler<RunSignalled> for Router {
     }
 }
 
+impl Handler<PhaseOverdue> for Router {
+    type Result = ();
+
+    fn handle(&mut self, message: PhaseOverdue, ctx: &mut Context<Self>) {
+        let PhaseOverdue { id, incarnation, task_id, attempt, detail } = message;
+        self.turn(ctx, |scheduler, now, effects| {
+            scheduler.phase_overdue(id, incarnation, task_id, attempt, detail, now, effects);
+        });
+    }
+}
+
 impl Handler<AgentFailed> for Router {
     type Result = ();
 

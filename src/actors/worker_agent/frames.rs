@@ -27,6 +27,13 @@ impl Handler<Frame> for WorkerAgent {
 
     fn handle(&mut self, Frame(frame): Frame, ctx: &mut Self::Context) {
         self.vital.touch(self.clock.mono_us());
+        if let FromWorker::Heartbeat(heartbeat) = frame {
+            self.hear_heartbeat(heartbeat);
+            return;
+        }
+        if let Some(run) = &mut self.run {
+            run.phase.moves();
+        }
         match frame {
             FromWorker::Confined(confinement) => self.confined(*confinement, ctx),
             FromWorker::Hello { proto: [oldest, newest] } => self.greet(oldest, newest, ctx),
@@ -51,7 +58,7 @@ impl Handler<Frame> for WorkerAgent {
             FromWorker::Log(line) => {
                 slog::info!(current(&self.run_log), "worker_log"; "worker_level" => line.level, "line" => line.text);
             }
-            FromWorker::Heartbeat
+            FromWorker::Heartbeat(_)
             | FromWorker::CancelIgnored
             | FromWorker::Pong
             | FromWorker::Bye
@@ -152,6 +159,7 @@ impl WorkerAgent {
             return;
         }
         self.last_closed = self.run.take();
+        self.vital.is_idle();
         set_current(&self.run_log, self.log.clone());
         let (id, incarnation) = (self.id, self.incarnation);
         self.router.do_send(TaskEnded { id, incarnation, task_id, attempt, report });

@@ -139,3 +139,20 @@ fn an_unknown_variable_is_named() {
          restarts_max, restart_window_s, drain_s"
     );
 }
+
+#[test]
+fn limits_of_phases_have_names_of_the_users_own() {
+    let text = "[worker.phase_limit_s]\nmodel = 600\ntool = 60\n\"tool:fetch\" = 2.5";
+    let env = [
+        ("DAEDALUS_WORKER__PHASE_LIMIT_S__TOOL", "90"),
+        ("DAEDALUS_WORKER__PHASE_LIMIT_S__SCAN", "0"),
+    ];
+    let limits = load_text(text, &env).unwrap().worker.phase_limits;
+    let limits: Vec<_> = limits.iter().map(|(name, limit)| (&**name, limit.as_millis())).collect();
+    let expected = [("model", 600_000), ("scan", 0), ("tool", 90_000), ("tool:fetch", 2_500)];
+    assert_eq!(limits, expected);
+
+    let env = [("DAEDALUS_WORKER__PHASE_LIMIT_S", r#"{ "tool:fetch" = 3 }"#)];
+    let limits = load_text(text, &env).unwrap().worker.phase_limits;
+    assert_eq!(limits.keys().collect::<Vec<_>>(), ["tool:fetch"]);
+}

@@ -188,3 +188,18 @@ fn what_is_no_toml_is_named_with_its_line() {
     let broken = refusal("[pool]\nsize = 99999999999999999999\n", &[]);
     assert!(broken.starts_with("test.toml:2: "), "{broken}");
 }
+
+#[test]
+fn a_limit_of_a_phase_is_a_time() {
+    let expected = "worker.phase_limit_s.model must be between 0 and 2592000 (seconds)";
+    for value in ["-1", "2592001", "nan", "\"1m\"", "true", "{}"] {
+        let text = format!("worker.phase_limit_s = {{ model = {value} }}");
+        assert_eq!(refusal(&text, &[]), format!("test.toml:1: {expected}"), "{value}");
+    }
+    load_text("worker.phase_limit_s = { model = 2592000, agent = 0 }", &[]).unwrap();
+    let nameless = refusal("worker.phase_limit_s = { \"\" = 1 }", &[]);
+    assert_eq!(nameless, "test.toml:1: worker.phase_limit_s. must have a name of 1 to 128 bytes");
+    let text = "worker.phase_limit_s = 5";
+    let expected = "test.toml:1: worker.phase_limit_s must be a table such as { name = \"value\" }";
+    assert_eq!(refusal(text, &[]), expected);
+}

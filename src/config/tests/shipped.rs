@@ -107,6 +107,7 @@ fn what_is_rendered_loads_again() {
         kind = "external"
         command = ["/bin/true", "a \"b\"\n"]
         heartbeat_s = 0.2
+        phase_limit_s = { model = 600, tool = 0.5, "tool:a b" = 0 }
         [worker.agent]
         model = "x"
         temperature = 0.5
