@@ -13,6 +13,8 @@
 //! | `delegate` | submits each of `children` (arguments of `submit_coordination_task`) and waits until they have ended, but for detached ones; its result is `{"children": [{"task_id", "status"}, ..]}`, with the `code` of a refusal instead |
 //! | `barrier` | makes a file in `path` and waits until `parties` of them are there |
 //! | `spin` | uses CPU until it is cancelled, or for `seconds`; without a sign of life when `silent` |
+//! | `phases` | is in each of `phases`, `[name, seconds]`, in turn, and says so; without their time when `timeless` |
+//! | `allocate` | fills `mb` of memory, in a process of its own when `child`, and holds them for `seconds` |
 //! | `hang` | does nothing for ever, and ignores cancel and SIGTERM |
 //! | `crash` | ends itself by `signal` (default SIGKILL) |
 //! | `exit` | ends itself with `code` (default 1) |
@@ -158,7 +160,10 @@ struct Output {
 struct Running {
     task_id: TaskId,
     attempt: Attempt,
+    phase: String,
     since: Instant,
+    /// Whether it keeps to itself how long it is in its phase.
+    timeless: bool,
     cancelled: bool,
     /// How many tools were called.
     calls: u64,
@@ -247,7 +252,9 @@ impl Worker {
                 *running = Some(Running {
                     task_id,
                     attempt,
+                    phase: "agent".to_owned(),
                     since: now(),
+                    timeless: false,
                     cancelled: false,
                     calls: 0,
                     answers: BTreeMap::new(),
@@ -317,13 +324,16 @@ impl Worker {
                 continue;
             }
             let (task_id, phase, phase_s) = match &*lock(&self.running) {
-                Some(run) => (Some(run.task_id), "agent", run.since.elapsed()),
-                None => (None, "idle", begun.elapsed()),
+                Some(run) => {
+                    let phase_s = (!run.timeless).then(|| run.since.elapsed());
+                    (Some(run.task_id), run.phase.clone(), phase_s)
+                }
+                None => (None, "idle".to_owned(), Some(begun.elapsed())),
             };
             let heartbeat = json!({
                 "task_id": task_id,
                 "phase": phase,
-                "phase_s": phase_s.as_secs_f64(),
+                "phase_s": phase_s.map(|phase_s| phase_s.as_secs_f64()),
                 "rss_kb": proc::rss_bytes(own).unwrap_or_default() / 1024,
                 "cpu_s": proc::cpu_time(own).unwrap_or_default().as_secs_f64(),
             });
@@ -411,6 +421,13 @@ impl Worker {
         let running = self.news.wait_while(lock(&self.running), waits);
         let mut running = running.unwrap_or_else(PoisonError::into_inner);
         running.as_mut().filter(|run| !run.cancelled)?.answers.remove(&call_id)
+    }
+
+    /// Does something else for its task from now on.
+    pub(super) fn enter(&self, phase: &str, timeless: bool) {
+        if let Some(run) = &mut *lock(&self.running) {
+            (run.phase, run.since, run.timeless) = (phase.to_owned(), now(), timeless);
+        }
     }
 
     pub(super) fn set_mute(&self, mute: bool) {

@@ -25,7 +25,7 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-const ACTIONS: &str = "echo, sleep, digest, fail, tool, delegate, barrier, spin, hang, crash, exit, \
+const ACTIONS: &str = "echo, sleep, digest, fail, tool, delegate, barrier, spin, phases, allocate, hang, crash, exit, \
                        stop, garbage, huge, wrong_task, twice, flood, double_fork, children, kill_launcher, stop_launcher";
 
 #[derive(Deserialize)]
@@ -71,6 +71,21 @@ struct Spin {
     seconds: Option<f64>,
     #[serde(default)]
     silent: bool,
+}
+
+#[derive(Deserialize)]
+struct Phases {
+    phases: Vec<(String, f64)>,
+    #[serde(default)]
+    timeless: bool,
+}
+
+#[derive(Deserialize)]
+struct Allocate {
+    mb: usize,
+    seconds: f64,
+    #[serde(default)]
+    child: bool,
 }
 
 #[derive(Deserialize)]
@@ -168,6 +183,14 @@ fn try_to_act(worker: &Worker, task: &Task, payload: &RawValue) -> Result<Outcom
             let outcome = spin(worker, at_most);
             worker.set_mute(false);
             outcome?
+        }
+        "phases" => {
+            let Phases { phases, timeless } = read(&action, payload)?;
+            in_phases(worker, &phases, timeless)?
+        }
+        "allocate" => {
+            let Allocate { mb, seconds, child } = read(&action, payload)?;
+            allocate(worker, mb << 20, length(seconds)?, child)?
         }
         "hang" => loop {
             std::thread::park();
@@ -270,6 +293,27 @@ fn spin(worker: &Worker, at_most: Option<Duration>) -> Result<Outcome, Bad> {
         }
     }
     done(&json!({"last": text}))
+}
+
+fn in_phases(worker: &Worker, phases: &[(String, f64)], timeless: bool) -> Result<Outcome, Bad> {
+    for (name, seconds) in phases {
+        worker.enter(name, timeless);
+        if worker.wait_for_cancel(Some(length(*seconds)?)) {
+            return Ok(Outcome::Cancelled);
+        }
+    }
+    done(&json!({}))
+}
+
+fn allocate(worker: &Worker, bytes: usize, time: Duration, in_child: bool) -> Result<Outcome, Bad> {
+    // It waits for the end of a line that has none.
+    let script = format!("(head -c {bytes} /dev/zero; sleep 1000) | tail -n 1");
+    let start = || Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).spawn();
+    let child = in_child.then(start).transpose().map_err(|error| Bad(error.to_string()))?;
+    let memory = std::hint::black_box(vec![1_u8; if in_child { 0 } else { bytes }]);
+    let cancelled = worker.wait_for_cancel(Some(time));
+    drop((memory, child));
+    if cancelled { Ok(Outcome::Cancelled) } else { done(&json!({})) }
 }
 
 /// Sends itself a signal; comes back only when that did not end it. Twice, because the runtime

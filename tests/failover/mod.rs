@@ -10,6 +10,7 @@ mod log;
 mod odd;
 mod orders;
 mod os;
+mod phases;
 mod poison;
 mod pool;
 mod silence;
