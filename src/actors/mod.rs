@@ -70,6 +70,8 @@ pub struct ActorSettings {
     pub pool: PoolSettings,
     /// For the watcher.
     pub patience: Patience,
+    /// How much memory a process agent may take with all of its processes, in bytes.
+    pub memory_limit: Option<u64>,
     /// For each process agent.
     pub worker: WorkerSettings,
     /// How long a call may take beyond what it may wait by itself.
@@ -210,10 +212,11 @@ pub fn start(
     let writer = writer.transpose()?;
 
     let (its_router, crash_only) = (router.clone(), fatal.guard("watcher"));
-    let (patience, its_log) = (settings.patience, component("watcher"));
+    let (patience, memory_limit) = (settings.patience, settings.memory_limit);
+    let its_log = component("watcher");
     let its_pulse = Arc::clone(&pulse);
     let addr = Watcher::start_in_arbiter(&supervising.handle(), move |_ctx| {
-        Watcher::new(patience, its_pulse, its_router, clock, its_log, crash_only)
+        Watcher::new(patience, memory_limit, its_pulse, its_router, clock, its_log, crash_only)
     });
 
     let (call_timeout, env) = (settings.call_timeout, &settings.worker.env);

@@ -1,6 +1,8 @@
 //! Watches process agents from outside of their actors (rule 13): a process is dead when its exit
 //! is seen, and suspect when it is silent.
 
+mod memory;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use slog::{Logger, warn};
+
+use memory::MemoryUse;
 
 use super::clock::Clock;
 use super::fatal::PanicGuard;
@@ -139,6 +143,8 @@ pub struct Patience {
 #[derive(Debug)]
 pub(super) struct Watcher {
     patience: Patience,
+    /// How much memory the tree of an agent may take, in bytes.
+    memory_limit: Option<u64>,
     router: Addr<Router>,
     clock: Clock,
     log: Logger,
@@ -154,12 +160,14 @@ struct Watched {
     vital: Arc<Vital>,
     /// The CPU time of its tree when it became suspect.
     suspect_cpu: Option<Duration>,
+    memory: MemoryUse,
 }
 
 impl Watcher {
     /// A watcher of nobody yet.
     pub(super) fn new(
         patience: Patience,
+        memory_limit: Option<u64>,
         pulse: Arc<Pulse>,
         router: Addr<Router>,
         clock: Clock,
@@ -167,7 +175,7 @@ impl Watcher {
         crash_only: PanicGuard,
     ) -> Self {
         let watched = HashMap::new();
-        Self { patience, router, clock, log, watched, pulse, _crash_only: crash_only }
+        Self { patience, memory_limit, router, clock, log, watched, pulse, _crash_only: crash_only }
     }
 
     /// Twice per heartbeat, so that a silence is seen at most half a heartbeat late; more often
@@ -239,6 +247,7 @@ impl Actor for Watcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.rest(ctx);
+        self.watch_memory(ctx);
     }
 }
 
@@ -247,7 +256,9 @@ impl Handler<Watch> for Watcher {
 
     fn handle(&mut self, message: Watch, _ctx: &mut Self::Context) {
         let Watch { id, incarnation, launcher_pid, vital } = message;
-        self.watched.insert(id, Watched { incarnation, launcher_pid, vital, suspect_cpu: None });
+        let (suspect_cpu, memory) = (None, MemoryUse::default());
+        let watched = Watched { incarnation, launcher_pid, vital, suspect_cpu, memory };
+        self.watched.insert(id, watched);
     }
 }
 

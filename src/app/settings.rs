@@ -56,6 +56,7 @@ pub(super) fn actor_settings(config: &Config, log: &Logger) -> ActorSettings {
             silence_us: micros(worker.heartbeat * worker.heartbeat_misses_max),
             stuck_us: micros(worker.stuck),
         },
+        memory_limit: (worker.memory_limit_mb > 0).then_some(worker.memory_limit_mb << 20),
         worker: WorkerSettings {
             command: worker.command.clone(),
             env: passed.chain(own).collect(),

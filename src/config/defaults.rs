@@ -54,6 +54,7 @@ impl Default for Config {
                 heartbeat_misses_max: 3,
                 stuck: Duration::from_secs(60),
                 phase_limits: BTreeMap::new(),
+                memory_limit_mb: 0,
                 task_timeout: Duration::from_secs(3600),
                 cancel_grace: Duration::from_secs(5),
                 isolation_check: Duration::from_secs(60),

@@ -149,6 +149,8 @@ pub struct WorkerConfig {
     /// How long a run may be in one phase, by the phase's name or the part before its colon; zero
     /// means for ever.
     pub phase_limits: BTreeMap<String, Duration>,
+    /// How much memory a process agent may take with all of its processes; 0 means any.
+    pub memory_limit_mb: u64,
     /// How long a task may run when neither it nor its type says otherwise.
     pub task_timeout: Duration,
     /// How long a cancelled or overdue task has to end by itself.

@@ -54,6 +54,11 @@ pub(super) fn worker(
         )?,
         stuck: reader.seconds("worker.stuck_s", 0.01..=DAY_S, default.stuck)?,
         phase_limits: reader.table("worker.phase_limit_s", phase_limit)?,
+        memory_limit_mb: reader.integer(
+            "worker.memory_limit_mb",
+            0..=1 << 24,
+            default.memory_limit_mb,
+        )?,
         task_timeout: task_timeout(reader, "worker.task_timeout_s")?
             .unwrap_or(default.task_timeout),
         cancel_grace: reader.seconds(

@@ -7,6 +7,7 @@ mod deaths;
 mod leaving;
 mod load;
 mod log;
+mod memory;
 mod odd;
 mod orders;
 mod os;

@@ -79,6 +79,7 @@ fn pool() -> PoolHandle {
             restart_window_us: 1,
         },
         patience: Patience { heartbeat_us: 60_000_000, silence_us: u64::MAX, stuck_us: u64::MAX },
+        memory_limit: None,
         worker: WorkerSettings {
             command: Vec::new(),
             env: Vec::new(),

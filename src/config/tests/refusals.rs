@@ -32,6 +32,8 @@ fn both_ends_of_a_range_are_allowed() {
         ("queue.max_attempts = 100", "queue.max_attempts = 101"),
         ("queue.affinity_window = 1000", "queue.affinity_window = 1001"),
         ("worker.heartbeat_s = 0.01", "worker.heartbeat_s = 0.009"),
+        ("worker.memory_limit_mb = 0", "worker.memory_limit_mb = -1"),
+        ("worker.memory_limit_mb = 16_777_216", "worker.memory_limit_mb = 16_777_217"),
         ("pool.drain_s = 0", "pool.drain_s = -1"),
         ("types.ingest.timeout_s = 2_592_000", "types.ingest.timeout_s = 2_592_001"),
         ("store.retention = \"60s\"", "store.retention = \"59s\""),
