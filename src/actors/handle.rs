@@ -23,6 +23,7 @@ use super::measure::{AgentReport, LoadMeter};
 use super::messages::*;
 use super::router::Router;
 use super::supervisor::PoolSupervisor;
+use super::watcher::{ListPhases, Watcher};
 use super::worker_agent::WorkerAgent;
 use crate::domain::{
     AgentId, AgentView, Assignment, Failing, Heartbeat, Incarnation, Metrics, PoolClosed, Refusal,
@@ -72,6 +73,7 @@ pub struct FailedOver {
 pub struct PoolHandle {
     pub(super) router: Addr<Router>,
     pub(super) supervisor: Addr<PoolSupervisor>,
+    pub(super) watcher: Addr<Watcher>,
     pub(super) history: Addr<HistoryReader>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) auditor: Arc<Auditor>,
@@ -279,12 +281,14 @@ impl PoolHandle {
             (views, loads)
         })
         .await?;
-        let report = |view: AgentView| AgentReport {
+        let mut phases = self.ask(&self.watcher, ListPhases).await?;
+        let mut report = |view: AgentView| AgentReport {
             process: loads.get(&view.id).copied(),
+            phase: phases.remove(&view.id).filter(|phase| phase.incarnation == view.incarnation),
             issues: issues.remove(&view.id).unwrap_or_default(),
             view,
         };
-        Ok(views.into_iter().map(report).collect())
+        Ok(views.into_iter().map(&mut report).collect())
     }
 
     /// What the operating system says of how far the agents are kept apart.

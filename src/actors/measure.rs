@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::isolation::Issue;
+use super::watcher::AgentPhase;
 use crate::domain::{AgentId, AgentView, ProcessFacts};
 use crate::worker::proc;
 
@@ -19,6 +20,8 @@ pub struct AgentReport {
     pub view: AgentView,
     /// What the operating system says of its processes.
     pub process: Option<ProcessHealth>,
+    /// What its process does for its task, when it says so.
+    pub phase: Option<AgentPhase>,
     /// What is not as it must be; empty when all is well.
     pub issues: Vec<Issue>,
 }

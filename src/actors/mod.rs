@@ -50,7 +50,7 @@ use watcher::{Pulse, Watcher, WatcherLink};
 
 pub use gate_probe::GateProbeSettings;
 pub use supervisor::PoolSettings;
-pub use watcher::Patience;
+pub use watcher::{AgentPhase, Patience};
 pub use worker_agent::{PhaseLimits, WorkerAgent, WorkerSettings};
 
 /// What the actors are told at their start.
@@ -215,7 +215,7 @@ pub fn start(
     let (patience, memory_limit) = (settings.patience, settings.memory_limit);
     let its_log = component("watcher");
     let its_pulse = Arc::clone(&pulse);
-    let addr = Watcher::start_in_arbiter(&supervising.handle(), move |_ctx| {
+    let watcher = Watcher::start_in_arbiter(&supervising.handle(), move |_ctx| {
         Watcher::new(patience, memory_limit, its_pulse, its_router, clock, its_log, crash_only)
     });
 
@@ -239,7 +239,7 @@ pub fn start(
     let means = Means {
         worker: Arc::new(settings.worker),
         router: router.clone(),
-        watcher: WatcherLink { addr, pulse },
+        watcher: WatcherLink { addr: watcher.clone(), pulse },
         spawner: spawner.clone(),
         arbiter: working.handle(),
         clock,
@@ -253,6 +253,7 @@ pub fn start(
     let handle = move |supervisor| PoolHandle {
         router: router.clone(),
         supervisor,
+        watcher: watcher.clone(),
         probes: Arc::clone(&probes),
         max_depth,
         history: history.clone(),

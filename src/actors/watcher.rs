@@ -2,16 +2,19 @@
 //! is seen, and suspect when it is silent.
 
 mod memory;
+mod vital;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use slog::{Logger, warn};
 
 use memory::MemoryUse;
+pub use vital::AgentPhase;
+pub(super) use vital::{ListPhases, Vital};
 
 use super::clock::Clock;
 use super::fatal::PanicGuard;
@@ -19,45 +22,6 @@ use super::messages::{AgentFailed, Resumed};
 use super::router::Router;
 use crate::domain::{AgentId, Failure, Incarnation};
 use crate::worker::proc;
-
-/// The last sign of life of an agent: written by its actor, read by the watcher.
-#[derive(Debug)]
-pub(super) struct Vital {
-    seen_us: AtomicU64,
-    /// What its run does, and since when; locked only for a moment.
-    phase: Mutex<Option<(String, u64)>>,
-}
-
-impl Vital {
-    /// Alive at this moment.
-    #[must_use]
-    pub(super) const fn new(now_us: u64) -> Self {
-        Self { seen_us: AtomicU64::new(now_us), phase: Mutex::new(None) }
-    }
-
-    /// Alive at this moment, too.
-    pub(super) fn touch(&self, now_us: u64) {
-        self.seen_us.store(now_us, Ordering::Relaxed);
-    }
-
-    /// Its run is in this phase.
-    pub(super) fn is_in(&self, phase: String, since_us: u64) {
-        *self.phase() = Some((phase, since_us));
-    }
-
-    /// It has no run, or says nothing of it yet.
-    pub(super) fn is_idle(&self) {
-        *self.phase() = None;
-    }
-
-    fn phase(&self) -> MutexGuard<'_, Option<(String, u64)>> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn silent_us(&self, now_us: u64) -> u64 {
-        now_us.saturating_sub(self.seen_us.load(Ordering::Relaxed))
-    }
-}
 
 /// Tells others whether the daemon just stood still (a stop signal, a suspend), before the watcher
 /// itself has the time to say so: then no deadline may be taken at its word.

@@ -259,7 +259,7 @@ impl Handler<RunTask> for WorkerAgent {
     fn handle(&mut self, RunTask(assignment): RunTask, _ctx: &mut Self::Context) {
         let now_us = self.clock.mono_us();
         self.vital.touch(now_us);
-        self.vital.is_idle();
+        self.vital.is_in_none();
         let (task_id, attempt, trace) =
             (assignment.task_id, assignment.attempt, assignment.trace.clone());
         let run_log = self.log.new(o!(

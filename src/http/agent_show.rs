@@ -18,7 +18,7 @@ use crate::domain::{
 #[schema(as = AgentReport)]
 pub(super) struct AgentShown<'a> {
     agent: Agent<'a>,
-    health: Health,
+    health: Health<'a>,
     performance: Performance<'a>,
     isolation: Isolation<'a>,
 }
@@ -43,10 +43,12 @@ struct Agent<'a> {
 /// The load of its processes; nothing is known of an external agent.
 #[derive(SerializeDerive, ToSchema)]
 #[schema(as = AgentHealth)]
-struct Health {
+struct Health<'a> {
     memory_usage: Option<f64>,
     cpu_usage: Option<f64>,
     rss_bytes: Option<u64>,
+    phase: Option<&'a str>,
+    phase_s: Option<f64>,
 }
 
 #[derive(SerializeDerive, ToSchema)]
@@ -107,7 +109,7 @@ impl Serialize for ByType<'_> {
 
 impl<'a> From<&'a AgentReport> for AgentShown<'a> {
     fn from(report: &'a AgentReport) -> Self {
-        let AgentReport { view, process, issues } = report;
+        let AgentReport { view, process, phase, issues } = report;
         let stats = &view.stats;
         let reason = view.reason.as_ref();
         let detail = reason.map(|(_, detail)| detail.as_str());
@@ -129,6 +131,8 @@ impl<'a> From<&'a AgentReport> for AgentShown<'a> {
                 memory_usage: process.map(|process| process.memory_usage),
                 cpu_usage: process.map(|process| process.cpu_usage),
                 rss_bytes: process.map(|process| process.rss_bytes),
+                phase: phase.as_ref().map(|phase| phase.name.as_str()),
+                phase_s: phase.as_ref().map(|phase| answer::seconds(phase.lasts_us)),
             },
             performance: Performance {
                 tasks_completed: stats.completed,

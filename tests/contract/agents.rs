@@ -42,7 +42,8 @@ fn an_agent_shows_everything_about_itself() {
     assert_eq!(shown["agent"]["status"], "idle");
     assert_eq!(
         shown["health"],
-        json!({ "memory_usage": null, "cpu_usage": null, "rss_bytes": null })
+        json!({ "memory_usage": null, "cpu_usage": null, "rss_bytes": null, "phase": null,
+            "phase_s": null })
     );
     let performance = &shown["performance"];
     assert_eq!(performance["tasks_completed"], 1);
@@ -69,6 +70,28 @@ fn a_process_shows_what_it_uses() {
         let share = health[share].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&share), "{share}");
     }
+    assert_eq!((&health["phase"], &health["phase_s"]), (&json!(null), &json!(null)), "it is idle");
+}
+
+#[test]
+fn a_process_shows_what_it_does_for_its_task() {
+    let daemon = Daemon::start("[pool]\nsize = 1\n[worker]\nheartbeat_s = 0.05\n");
+    let phases = json!({ "action": "phases", "phases": [["scan", 0.0], ["tool:x", 1000]] });
+    let task = daemon.submit(&json!({ "payload": phases }));
+    let health = wait_until("it says what it does", || {
+        let health = daemon.get("/agents").ok()[0]["health"].clone();
+        (health["phase"] == "tool:x").then_some(health)
+    });
+    let first_s = health["phase_s"].as_f64().unwrap();
+    let later_s = wait_until("time passes", || {
+        let health = daemon.get("/agents").ok()[0]["health"].clone();
+        health["phase_s"].as_f64().filter(|later_s| *later_s > first_s + 0.2)
+    });
+    assert!(later_s < 30.0, "{later_s}");
+    daemon.order(&format!("/tasks/{task}/cancel")).ok();
+    wait_until("it is idle", || {
+        daemon.get("/agents").ok()[0]["health"]["phase"].is_null().then_some(())
+    });
 }
 
 #[test]

@@ -264,7 +264,7 @@ impl Agent {
     pub async fn next(&mut self) -> Result<Option<FromWorker>, FrameError> {
         loop {
             match within("a frame", self.reader.next()).await {
-                Ok(Some(FromWorker::Heartbeat)) => {}
+                Ok(Some(FromWorker::Heartbeat(_))) => {}
                 other => return other,
             }
         }

@@ -159,7 +159,7 @@ impl WorkerAgent {
             return;
         }
         self.last_closed = self.run.take();
-        self.vital.is_idle();
+        self.vital.is_in_none();
         set_current(&self.run_log, self.log.clone());
         let (id, incarnation) = (self.id, self.incarnation);
         self.router.do_send(TaskEnded { id, incarnation, task_id, attempt, report });

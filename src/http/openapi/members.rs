@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 /// The schema, the member, and what it is.
-pub(super) const SAYS: [(&str, &str, &str); 77] = [
+pub(super) const SAYS: &[(&str, &str, &str)] = &[
     ("AcceptedTask", "assigned_agent_id", "The agent that has it already."),
     ("AcceptedTask", "queue_position", "Its place in the queue while it waits, 1 for the next."),
     ("RemovedAgent", "task_id", "The task that the agent ran when the call came."),
@@ -73,6 +73,8 @@ pub(super) const SAYS: [(&str, &str, &str); 77] = [
     ("AgentHealth", "memory_usage", "A share of the memory of the machine, 0 to 1."),
     ("AgentHealth", "cpu_usage", "The share of a core since somebody asked last, 0 to 1."),
     ("AgentHealth", "rss_bytes", "Resident memory of all its processes."),
+    ("AgentHealth", "phase", "What it does for its task, by its last heartbeat."),
+    ("AgentHealth", "phase_s", "For how long it has been in that phase."),
     ("AgentPerformance", "context_switches", "Fresh contexts that it began: assignments."),
     ("AgentSharing", "notes", "What it shares or has and must not, a sentence each."),
     ("AgentIsolation", "issues", "What it shares or has and must not, a sentence each."),

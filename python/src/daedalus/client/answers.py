@@ -64,6 +64,8 @@ class AgentHealth(TypedDict):
     memory_usage: float | None
     cpu_usage: float | None
     rss_bytes: int | None
+    phase: str | None
+    phase_s: float | None
 
 
 class TypePerformance(TypedDict):
