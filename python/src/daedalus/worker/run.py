@@ -48,11 +48,10 @@ class Run:
         daemon may send the next task as soon as it has read that frame.
         """
         began = time.monotonic()
-        self._pulse.step = 0
-        self._pulse.enter("agent")
+        self._pulse.begin(self._task.task_id)
         self._wire.send("started", task_id=self._task.task_id, attempt=self._task.attempt)
         type_, fields = self._outcome()
-        self._pulse.enter("idle")
+        self._pulse.rest()
         release()
         self._finish(type_, fields, round(time.monotonic() - began, 3))
 

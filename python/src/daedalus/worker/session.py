@@ -101,7 +101,7 @@ class Session:
 
     def _release(self) -> None:
         with self._lock:
-            self._lease = self._pulse.task_id = self._bridge.task_id = None
+            self._lease = self._bridge.task_id = None
             self._gate.reset()
 
     def _read(self) -> None:
@@ -128,7 +128,7 @@ class Session:
                 if self._lease is not None:
                     raise ProtocolError(f"a task while {self._lease.task_id} is not finished")
                 # Taken here and not by the main thread: a cancel right behind it must find it.
-                self._lease, self._pulse.task_id, self._bridge.task_id = task, task.task_id, task.task_id
+                self._lease, self._bridge.task_id = task, task.task_id
             self._inbox.put(task)
         elif type_ == "cancel":
             self._cancel(frame)
