@@ -20,8 +20,9 @@ const UPKEEP_US: u64 = 200_000;
 /// After each so many looks with nothing to commit the store is tidied up: not between two commits
 /// of a quiet day.
 const QUIET_LOOKS: u32 = 25;
-/// How often it looks once there is nothing left to do.
-const REST_US: u64 = 1_000_000;
+/// How often it looks once there is nothing left to do. After a commit it looks at once, so that what
+/// others did to the disk meanwhile is known before a second one.
+const REST_US: u64 = 5_000_000;
 /// How many turns become one commit at most.
 const TURNS_PER_COMMIT: usize = 1_024;
 /// A write-ahead log of this size does not shrink although it should.

@@ -53,7 +53,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::builtin_actions::{self, Outcome};
-use super::{environment, proc, protocol};
+use super::{environment, protocol};
 use crate::domain::{Attempt, TaskId};
 
 const NOT_FOR_HANDS: u8 = 64;
@@ -316,7 +316,6 @@ impl Worker {
 
     #[expect(clippy::disallowed_methods, reason = "a thread that does nothing else")]
     fn give_signs_of_life(&self, interval: Duration) {
-        let own = std::process::id();
         let begun = now();
         loop {
             thread::sleep(interval.max(Duration::from_millis(1)));
@@ -334,8 +333,6 @@ impl Worker {
                 "task_id": task_id,
                 "phase": phase,
                 "phase_s": phase_s.map(|phase_s| phase_s.as_secs_f64()),
-                "rss_kb": proc::rss_bytes(own).unwrap_or_default() / 1024,
-                "cpu_s": proc::cpu_time(own).unwrap_or_default().as_secs_f64(),
             });
             self.say("heartbeat", &heartbeat);
         }
