@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use daedalus::actors::desk::no_desk;
 use daedalus::actors::fatal::Fatal;
 use daedalus::actors::handle::PoolHandle;
-use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
+use daedalus::actors::{
+    self, ActorSettings, Keep, Patience, PhaseLimits, PoolSettings, WorkerSettings,
+};
 use daedalus::domain::{
     AgentId, AgentKind, ContextIds, Effect, Gates, Jitter, Json, Limits, Now, Priority, Report,
     Scheduler, TaskId, TaskSpec, TaskType, TaskTypes, TraceId,
@@ -136,6 +138,7 @@ async fn pool() -> PoolHandle {
             silence_us: 15_000_000,
             stuck_us: 60_000_000,
         },
+        memory_limit: None,
         worker: WorkerSettings {
             command: Vec::new(),
             env: Vec::new(),
@@ -144,6 +147,7 @@ async fn pool() -> PoolHandle {
             max_frame_bytes: 1 << 20,
             start_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(5),
+            phase_limits: PhaseLimits::default(),
             cancel_grace: Duration::from_secs(5),
             log: log.clone(),
         },
