@@ -13,7 +13,7 @@ use daedalus::actors::desk::no_desk;
 use daedalus::actors::fatal::{Fatal, Loss};
 use daedalus::actors::handle::PoolHandle;
 use daedalus::actors::{
-    self, ActorSettings, Keep, Patience, PoolSettings, WorkerAgent, WorkerSettings,
+    self, ActorSettings, Keep, Patience, PhaseLimits, PoolSettings, WorkerAgent, WorkerSettings,
 };
 use daedalus::domain::{
     AgentId, AgentKind, AgentStatus, AgentView, Gates, Json, Limits, Outcome, Priority, TaskId,
@@ -87,6 +87,7 @@ impl Pool {
                 silence_us: 15_000_000,
                 stuck_us: 60_000_000,
             },
+            memory_limit: None,
             worker: WorkerSettings {
                 command: Vec::new(),
                 env: Vec::new(),
@@ -95,6 +96,7 @@ impl Pool {
                 max_frame_bytes: 65_536,
                 start_timeout: PATIENCE,
                 heartbeat: 5 * second,
+                phase_limits: PhaseLimits::default(),
                 cancel_grace: second,
                 log: log.clone(),
             },

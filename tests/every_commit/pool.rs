@@ -7,7 +7,9 @@ use std::time::Duration;
 use daedalus::actors::desk::no_desk;
 use daedalus::actors::fatal::{Fatal, Loss};
 use daedalus::actors::handle::PoolHandle;
-use daedalus::actors::{self, ActorSettings, Keep, Patience, PoolSettings, WorkerSettings};
+use daedalus::actors::{
+    self, ActorSettings, Keep, Patience, PhaseLimits, PoolSettings, WorkerSettings,
+};
 use daedalus::domain::{AgentKind, Gates, Limits};
 use daedalus::store::{Store, Writer};
 use daedalus::worker::spawner::{Spawner, SpawnerHandle, SpawnerOptions};
@@ -103,6 +105,7 @@ fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
             silence_us: 15_000_000,
             stuck_us: 60_000_000,
         },
+        memory_limit: None,
         worker: WorkerSettings {
             command: Vec::new(),
             env: Vec::new(),
@@ -111,6 +114,7 @@ fn settings(agents_dir: &Path, log: &Logger) -> ActorSettings {
             max_frame_bytes: 65_536,
             start_timeout: PATIENCE,
             heartbeat: 5 * second,
+            phase_limits: PhaseLimits::default(),
             cancel_grace: second,
             log: log.clone(),
         },
