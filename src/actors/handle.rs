@@ -1,6 +1,7 @@
 //! What callers hold: the verbs of the pool as functions. Nobody outside of `actors` sees an
 //! actor or its address.
 
+mod canary;
 mod gates;
 mod readiness;
 mod schedules;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
-use tokio::sync::oneshot;
+use slog::Logger;
+use tokio::sync::{Mutex, oneshot};
 
 use super::clock::Clock;
 use super::gate_probe::GateProbeSettings;
@@ -52,6 +54,9 @@ pub enum CallError {
          failed with it; the log of the daemon says why"
     )]
     FailedUnreadable,
+    /// Another call does the same, and it is done by one at a time.
+    #[error("another call has the agents look for secrets already; try again when it has ended")]
+    CanaryRunning,
     /// The daemon is ending; the call may have taken effect.
     #[error("the daemon is ending; the call may have taken effect")]
     Down,
@@ -85,6 +90,9 @@ pub struct PoolHandle {
     pub(super) start_timeout: Duration,
     pub(super) cancel_grace: Duration,
     pub(super) drain: Duration,
+    /// Held by the canary while it runs.
+    pub(super) canary: Arc<Mutex<()>>,
+    pub(super) log: Logger,
 }
 
 impl From<Unreadable> for CallError {

@@ -4,6 +4,7 @@
 //! a life go one way: a `WorkerAgent` reports to the Router only, the Router's effects tell the
 //! supervisor, which begins the next life. No actor waits for another inside a handler.
 
+pub mod canary;
 pub mod clock;
 pub mod desk;
 mod event_log;
@@ -247,9 +248,10 @@ pub fn start(
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
     let inherited = Inherited { target, agents };
-    let drain = settings.drain;
+    let (drain, pool_log) = (settings.drain, component("pool"));
     let loads = Arc::new(LoadMeter::default());
     let probes: Arc<[_]> = settings.probes.into();
+    let canary = Arc::default();
     let handle = move |supervisor| PoolHandle {
         router: router.clone(),
         supervisor,
@@ -265,6 +267,8 @@ pub fn start(
         start_timeout,
         cancel_grace,
         drain,
+        canary: Arc::clone(&canary),
+        log: pool_log.clone(),
     };
     let its_handle = handle.clone();
     let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |ctx| {

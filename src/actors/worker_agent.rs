@@ -3,6 +3,7 @@
 //! It holds the run in progress and nothing that must survive it. When it ends, for whatever
 //! reason, `stopped` tells the Router, and dropping it makes the spawner kill the process tree.
 
+mod canary;
 mod frames;
 mod launch;
 mod phase;
@@ -112,6 +113,10 @@ pub struct WorkerAgent {
     launcher_pid: u32,
     /// What the launcher enforced on the worker, when it said so.
     confinement: Option<Arc<Confinement>>,
+    /// Whether the worker understands the frames of the canary.
+    takes_canaries: bool,
+    /// The step of a canary that the worker is at.
+    canary: Option<canary::Due>,
     /// Whether its process was ordered, so that the end of it will be said.
     launch_ordered: bool,
     /// Why this life ends, as far as the actor knows.
@@ -157,6 +162,8 @@ impl WorkerAgent {
             writer: None,
             launcher_pid: 0,
             confinement: None,
+            takes_canaries: false,
+            canary: None,
             launch_ordered: false,
             failure: None,
             pipe_closed: false,

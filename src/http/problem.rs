@@ -236,6 +236,7 @@ impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Refused(refusal) => refusal.into(),
+            CallError::CanaryRunning => Self::new(Code::CanaryRunning, error.to_string()),
             CallError::NoAnswer(_) => Self::new(Code::NoAnswer, error.to_string()),
             CallError::StoreUnreadable | CallError::FailedUnreadable | CallError::Down => {
                 Self::new(Code::Unavailable, error.to_string())

@@ -53,6 +53,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::builtin_actions::{self, Outcome};
+use super::builtin_canary::{Canary, Order};
 use super::{environment, protocol};
 use crate::domain::{Attempt, TaskId};
 
@@ -97,14 +98,26 @@ pub fn run(faults: StartFaults) -> ExitCode {
     mask_sigterm(true);
     let launcher = parent_id();
     let worker = Arc::new(Worker { launcher, ..Worker::default() });
-    let (tasks, inbox) = mpsc::channel();
+    let (jobs, inbox) = mpsc::channel();
     let reader = Arc::clone(&worker);
-    thread::spawn(move || reader.read_frames(&tasks));
+    thread::spawn(move || reader.read_frames(&jobs));
     mask_sigterm(false);
-    worker.say("hello", &json!({"proto": [1, protocol::PROTO], "pid": std::process::id()}));
+    let hello = json!({"proto": [1, protocol::PROTO], "pid": std::process::id(),
+        "features": ["canary"]});
+    worker.say("hello", &hello);
+    let mut canary = Canary::default();
     // It ends in the reader, which sees the end of stdin.
-    while let Ok(task) = inbox.recv() {
-        worker.work(&task);
+    while let Ok(job) = inbox.recv() {
+        match job {
+            Job::Task(task) => {
+                canary.clear();
+                worker.work(&task);
+            }
+            Job::Canary(order) => {
+                let (kind, answer) = canary.obey(order);
+                worker.say(kind, &answer);
+            }
+        }
     }
     ExitCode::SUCCESS
 }
@@ -128,6 +141,12 @@ pub(super) fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "ends the process from the thread that reads")]
 fn end(code: u8) -> ! {
     std::process::exit(code.into())
+}
+
+/// What the main thread does, in the order in which it came.
+enum Job {
+    Task(Task),
+    Canary(Order),
 }
 
 /// A task as the daemon gave it.
@@ -220,11 +239,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Worker {
-    fn read_frames(self: &Arc<Self>, tasks: &mpsc::Sender<Task>) {
+    fn read_frames(self: &Arc<Self>, jobs: &mpsc::Sender<Job>) {
         for line in io::stdin().lock().split(b'\n') {
             let handled = line
                 .map_err(|error| error.to_string())
-                .and_then(|line| self.handle(&line, tasks).map_err(|error| error.to_string()));
+                .and_then(|line| self.handle(&line, jobs).map_err(|error| error.to_string()));
             if let Err(message) = handled {
                 self.say("fatal", &json!({"message": message}));
                 end(PROTOCOL_BROKEN);
@@ -238,7 +257,7 @@ impl Worker {
         end(if idle { 0 } else { DAEMON_LOST })
     }
 
-    fn handle(self: &Arc<Self>, line: &[u8], tasks: &mpsc::Sender<Task>) -> serde_json::Result<()> {
+    fn handle(self: &Arc<Self>, line: &[u8], jobs: &mpsc::Sender<Job>) -> serde_json::Result<()> {
         let Head { kind } = serde_json::from_slice(line)?;
         match kind.as_str() {
             "init" => self.init(&serde_json::from_slice(line)?),
@@ -261,7 +280,7 @@ impl Worker {
                 });
                 drop(running);
                 // The main thread is there as long as the process is.
-                let _taken = tasks.send(task);
+                let _taken = jobs.send(Job::Task(task));
             }
             "cancel" => {
                 let Cancel { task_id, attempt } = serde_json::from_slice(line)?;
@@ -283,6 +302,14 @@ impl Worker {
                 if let Some(run) = &mut *lock(&self.running) {
                     run.answers.insert(answer.call_id, answer);
                     self.news.notify_all();
+                }
+            }
+            "canary_plant" | "canary_look" | "canary_clear" => {
+                let order: Order = serde_json::from_slice(line)?;
+                if lock(&self.running).is_some() {
+                    self.say("canary_busy", &json!({"run": order.run()}));
+                } else {
+                    let _taken = jobs.send(Job::Canary(order));
                 }
             }
             "ping" => {

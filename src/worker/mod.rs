@@ -21,6 +21,8 @@ pub mod spawner;
 pub mod workdir;
 
 mod builtin_actions;
+mod builtin_canary;
+mod builtin_look;
 mod builtin_tools;
 mod spawner_thread;
 mod sweep;

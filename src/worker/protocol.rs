@@ -4,18 +4,23 @@
 //! which it ends with exactly one `result`, `error` or `cancelled`. Unknown fields are ignored both
 //! ways, so adding one is no new version.
 
+mod canary;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::frames::MAX_LOG_LINE_BYTES;
 use crate::domain::{
     AgentId, Attempt, Confinement, Incarnation, Json, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Report,
     TaskError, TaskId, TaskType, TraceId, Usage, cut,
 };
+
+pub use canary::{CANARY_PREFIX, CanaryDone, CanaryNews, Find, Found, Hints, Planted};
 
 /// The version of the protocol that this daemon speaks.
 pub const PROTO: u32 = 1;
@@ -66,6 +71,8 @@ pub enum FromWorker {
     Hello {
         /// The oldest and the newest version that the worker speaks.
         proto: [u32; 2],
+        /// Whether it understands the frames of the canary.
+        canary: bool,
     },
     /// It can take tasks.
     Ready,
@@ -100,6 +107,8 @@ pub enum FromWorker {
         /// How.
         report: Report,
     },
+    /// What it did about a canary.
+    Canary(CanaryNews),
     /// It was asked to cancel something that it does not run.
     CancelIgnored,
     /// The answer to a ping.
@@ -186,8 +195,9 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
     Ok(match kind {
         "confined" => FromWorker::Confined(serde_json::from_slice(from)?),
         "hello" => {
-            let Hello { proto } = serde_json::from_slice(from)?;
-            FromWorker::Hello { proto }
+            let Hello { proto, features } = serde_json::from_slice(from)?;
+            let canary = canary::is_named_in(features.as_deref());
+            FromWorker::Hello { proto, canary }
         }
         "ready" => FromWorker::Ready,
         "init_error" => FromWorker::InitError { message: said(from)? },
@@ -231,7 +241,7 @@ fn body(kind: &str, line: &[u8]) -> serde_json::Result<FromWorker> {
         "pong" => FromWorker::Pong,
         "fatal" => FromWorker::Fatal { message: said(from)? },
         "bye" => FromWorker::Bye,
-        _ => FromWorker::Unknown,
+        _ => canary::read(kind, from)?.map_or(FromWorker::Unknown, FromWorker::Canary),
     })
 }
 
@@ -291,6 +301,8 @@ struct Head<'a> {
 #[derive(Deserialize)]
 struct Hello {
     proto: [u32; 2],
+    #[serde(default)]
+    features: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -414,6 +426,26 @@ pub enum ToWorker<'a> {
     Ping {
         /// Comes back in the pong.
         nonce: u64,
+    },
+    /// Asks an idle worker to hide a secret.
+    CanaryPlant {
+        /// Which run of the check.
+        run: Uuid,
+        /// What to hide.
+        secret: &'a str,
+    },
+    /// Asks an idle worker to look for the secrets of others.
+    CanaryLook {
+        /// Which run of the check.
+        run: Uuid,
+        /// Where the others are.
+        #[serde(flatten)]
+        hints: &'a Hints,
+    },
+    /// Asks an idle worker to remove what it hid.
+    CanaryClear {
+        /// Which run of the check.
+        run: Uuid,
     },
     /// Asks an idle worker to end.
     Shutdown {

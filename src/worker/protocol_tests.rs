@@ -32,7 +32,7 @@ fn every_frame_of_a_worker_is_understood() {
     let cases = [
         (
             json!({"type": "hello", "proto": [1, 2], "pid": 7, "python": "3.11"}),
-            FromWorker::Hello { proto: [1, 2] },
+            FromWorker::Hello { proto: [1, 2], canary: false },
         ),
         (json!({"type": "ready", "seq": 2, "ts": 1.5, "agent_id": "a"}), FromWorker::Ready),
         (
@@ -99,9 +99,10 @@ fn every_frame_of_a_worker_is_understood() {
 #[test]
 fn what_nobody_reads_cannot_be_wrong() {
     let about = About { task_id: task_id() };
+    let hello = || FromWorker::Hello { proto: [1, 1], canary: false };
     let cases = [
-        (json!({"type": "hello", "proto": [1, 1], "pid": -1}), FromWorker::Hello { proto: [1, 1] }),
-        (json!({"type": "hello", "proto": [1, 1]}), FromWorker::Hello { proto: [1, 1] }),
+        (json!({"type": "hello", "proto": [1, 1], "pid": -1}), hello()),
+        (json!({"type": "hello", "proto": [1, 1]}), hello()),
         (
             json!({"type": "heartbeat", "task_id": "x", "step": -1, "phase": null, "rss_kb": 1.5}),
             FromWorker::Heartbeat(Heartbeat::default()),

@@ -240,7 +240,7 @@ impl Agent {
 
     pub async fn shake_hands(&mut self) {
         let hello = self.frame().await;
-        assert_eq!(hello, FromWorker::Hello { proto: [1, PROTO] });
+        assert_eq!(hello, FromWorker::Hello { proto: [1, PROTO], canary: true });
         self.send(&ToWorker::Init {
             proto: PROTO,
             agent_id: self.spec.agent,

@@ -108,6 +108,11 @@ pub struct CancelTask(pub TaskId);
 #[rtype(result = "Vec<AgentView>")]
 pub struct ListAgents;
 
+/// Asks for every process agent, with the actor of its present life if there is one.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<(AgentView, Option<Addr<WorkerAgent>>)>")]
+pub struct ListWorkers;
+
 /// Asks for one agent.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<AgentView, Refusal>")]

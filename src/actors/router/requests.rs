@@ -6,8 +6,8 @@ use super::{Answer, Router, fresh_ids};
 use crate::actors::messages::*;
 use crate::actors::worker_agent::WorkerAgent;
 use crate::domain::{
-    Accepted, AgentView, ChildOf, Failing, Heartbeat, Refusal, TaskId, TaskSpec, TaskStatus,
-    TaskSummary, TaskView,
+    Accepted, AgentKind, AgentView, ChildOf, Failing, Heartbeat, Refusal, TaskId, TaskSpec,
+    TaskStatus, TaskSummary, TaskView,
 };
 
 impl Router {
@@ -95,6 +95,21 @@ impl Handler<ListAgents> for Router {
 
     fn handle(&mut self, _: ListAgents, _ctx: &mut Context<Self>) -> Self::Result {
         let found = self.scheduler.agent_views();
+        self.answer(found)
+    }
+}
+
+impl Handler<ListWorkers> for Router {
+    type Result = Answer<Vec<(AgentView, Option<Addr<WorkerAgent>>)>>;
+
+    fn handle(&mut self, _: ListWorkers, _ctx: &mut Context<Self>) -> Self::Result {
+        let views = self.scheduler.agent_views().into_iter();
+        let processes = views.filter(|view| view.kind == AgentKind::Process);
+        let found = processes.map(|view| {
+            let worker = self.worker(view.id, view.incarnation).cloned();
+            (view, worker)
+        });
+        let found = found.collect();
         self.answer(found)
     }
 }

@@ -36,7 +36,11 @@ impl Handler<Frame> for WorkerAgent {
         }
         match frame {
             FromWorker::Confined(confinement) => self.confined(*confinement, ctx),
-            FromWorker::Hello { proto: [oldest, newest] } => self.greet(oldest, newest, ctx),
+            FromWorker::Hello { proto: [oldest, newest], canary } => {
+                self.takes_canaries = canary;
+                self.greet(oldest, newest, ctx);
+            }
+            FromWorker::Canary(news) => self.canary_news(news),
             FromWorker::Ready => self.become_ready(ctx),
             FromWorker::InitError { message } => {
                 self.fail(

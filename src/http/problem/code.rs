@@ -37,6 +37,7 @@ pub(in crate::http) enum Code {
     TooDeep,
     TooManyChildren,
     WouldDeadlock,
+    CanaryRunning,
     Draining,
     StoreFull,
     Overloaded,
@@ -48,7 +49,7 @@ pub(in crate::http) enum Code {
 
 impl Code {
     /// Every code.
-    pub(in crate::http) const ALL: [Self; 39] = [
+    pub(in crate::http) const ALL: [Self; 40] = [
         Self::ValidationFailed,
         Self::MissingBody,
         Self::InvalidJson,
@@ -81,6 +82,7 @@ impl Code {
         Self::TooDeep,
         Self::TooManyChildren,
         Self::WouldDeadlock,
+        Self::CanaryRunning,
         Self::Draining,
         Self::StoreFull,
         Self::Overloaded,
@@ -159,6 +161,7 @@ impl Code {
             Self::WouldDeadlock => {
                 ("would_deadlock", S::CONFLICT, "No agent would be left to run children")
             }
+            Self::CanaryRunning => ("canary_running", S::CONFLICT, "The canary runs already"),
             Self::StoreFull => ("store_full", S::SERVICE_UNAVAILABLE, "The disk is nearly full"),
             Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The daemon is stopping"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Too many calls are open"),
@@ -209,6 +212,7 @@ impl Code {
             | Self::TooDeep
             | Self::TooManyChildren
             | Self::WouldDeadlock
+            | Self::CanaryRunning
             | Self::NoAnswer
             | Self::Internal => None,
         }

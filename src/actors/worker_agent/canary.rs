@@ -1,0 +1,67 @@
+//! The canary, as far as one worker goes: it is asked only between tasks, and never waited for.
+
+use actix::{Context, Handler};
+use slog::debug;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{Phase, WorkerAgent};
+use crate::actors::messages::{CanaryAnswer, CanaryStep, DoCanary};
+use crate::worker::protocol::{CanaryDone, CanaryNews, ToWorker};
+
+/// A step that the worker has not answered yet.
+#[derive(Debug)]
+pub(super) struct Due {
+    run: Uuid,
+    /// Whether this is what comes of the step. What a worker says too late belongs to none.
+    is_answered_by: fn(&CanaryDone) -> bool,
+    answer: oneshot::Sender<CanaryAnswer>,
+}
+
+impl Handler<DoCanary> for WorkerAgent {
+    type Result = ();
+
+    fn handle(&mut self, DoCanary { run, step, answer }: DoCanary, _ctx: &mut Context<Self>) {
+        if self.phase != Phase::Ready || self.pipe_closed || self.run.is_some() {
+            // Whoever asked may have given up.
+            let _nobody_waits = answer.send(CanaryAnswer::Busy);
+            return;
+        }
+        if !self.takes_canaries {
+            let _nobody_waits = answer.send(CanaryAnswer::Unsupported);
+            return;
+        }
+        let is_answered_by: fn(&CanaryDone) -> bool = match &step {
+            CanaryStep::Plant(secret) => {
+                self.send(&ToWorker::CanaryPlant { run, secret });
+                |done| matches!(done, CanaryDone::Planted(_) | CanaryDone::Busy)
+            }
+            CanaryStep::Look(hints) => {
+                self.send(&ToWorker::CanaryLook { run, hints });
+                |done| matches!(done, CanaryDone::Found(_) | CanaryDone::Busy)
+            }
+            CanaryStep::Clear => {
+                self.send(&ToWorker::CanaryClear { run });
+                |done| matches!(done, CanaryDone::Cleared | CanaryDone::Busy)
+            }
+        };
+        self.canary = Some(Due { run, is_answered_by, answer });
+    }
+}
+
+impl WorkerAgent {
+    /// Passes on what came of a step. What comes too late, or was never asked for, is nobody's.
+    pub(super) fn canary_news(&mut self, CanaryNews { run, done }: CanaryNews) {
+        let is_due = |due: &mut Due| due.run == run && (due.is_answered_by)(&done);
+        let Some(due) = self.canary.take_if(is_due) else {
+            debug!(self.log, "late_frame_dropped"; "frame" => "canary");
+            return;
+        };
+        let _nobody_waits = due.answer.send(match done {
+            CanaryDone::Planted(planted) => CanaryAnswer::Planted(planted),
+            CanaryDone::Found(found) => CanaryAnswer::Found(found),
+            CanaryDone::Cleared => CanaryAnswer::Cleared,
+            CanaryDone::Busy => CanaryAnswer::Busy,
+        });
+    }
+}
