@@ -11,6 +11,7 @@ mod answer;
 mod around;
 mod body;
 mod call;
+mod canary;
 mod complete;
 mod external;
 mod fields;

@@ -7,8 +7,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::meter::Meter;
 use super::problem::{Code, Problem};
 use super::{
-    agents, complete, external, gates, health, isolation, openapi, pool, reports, retry, schedules,
-    tasks,
+    agents, canary, complete, external, gates, health, isolation, openapi, pool, reports, retry,
+    schedules, tasks,
 };
 
 /// Adds every route behind `base`.
@@ -53,6 +53,7 @@ pub(super) fn configure(app: &mut ServiceConfig, base: &str, meter: &Meter) {
     .service(at("/schedules/{name}/resume", "POST").route(web::post().to(schedules::resume)))
     .service(at("/metrics", "GET, HEAD").route(read().to(reports::metrics)))
     .service(at("/isolation-report", "GET, HEAD").route(read().to(isolation::report)))
+    .service(at("/isolation-report/canary", "POST").route(web::post().to(canary::check)))
     .service(at("/healthz", "GET, HEAD").route(read().to(health::alive)))
     .service(at("/readyz", "GET, HEAD").route(read().to(health::ready)))
     .service(at("/openapi.json", "GET, HEAD").route(read().to(openapi::document)))

@@ -8,6 +8,7 @@
 
 mod agents;
 mod bad_input;
+mod canary;
 mod children;
 mod conflicts;
 mod external;

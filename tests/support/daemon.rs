@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use place::fresh_directory;
+pub(crate) use place::fresh_directory;
 use serde_json::{Value, json};
 use ureq::http::{HeaderMap, Request};
 

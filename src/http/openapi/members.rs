@@ -79,6 +79,10 @@ pub(super) const SAYS: &[(&str, &str, &str)] = &[
     ("AgentSharing", "notes", "What it shares or has and must not, a sentence each."),
     ("AgentIsolation", "issues", "What it shares or has and must not, a sentence each."),
     ("AgentIsolation", "measured", "What the operating system says of its processes."),
+    ("CanaryReport", "timestamp", "When it ended, in Unix seconds."),
+    ("CanaryReport", "run", "The number of this run."),
+    ("CanaryReport", "agents", "Every process agent."),
+    ("CanaryReport", "leaks", "Secrets that reached another agent; at most 1000 are told."),
     ("IsolationReport", "timestamp", "When it was measured, in Unix seconds."),
     ("IsolationReport", "breaches_detected", "How many issues there are of all agents."),
     (

@@ -17,8 +17,8 @@ const TASK_TYPE: Query =
 /// Every request but the page, which is for people.
 pub(super) fn operations() -> Vec<Operation> {
     use crate::http::{
-        agent_show, agents, complete, external, gates, health, isolation, pool, retry, schedules,
-        task_show, tasks,
+        agent_show, agents, canary, complete, external, gates, health, isolation, pool, retry,
+        schedules, task_show, tasks,
     };
     use Shows::{List, Metrics, One, Status};
 
@@ -360,6 +360,19 @@ pub(super) fn operations() -> Vec<Operation> {
             "Measure how far the agents are kept apart",
             One(Part::of::<isolation::Report<'_>>()),
         ),
+        Operation {
+            says: "Idle process agents hide a secret each, and look for those of the others in every \
+                   way that they have; busy ones are left alone. A task that comes meanwhile waits \
+                   for the end of the look, 2 s at most.",
+            done: "Every agent has looked, or it is said why not.",
+            refusals: &[Code::CanaryRunning],
+            ..Operation::post(
+                "/isolation-report/canary",
+                "check_isolation",
+                "Try whether a secret of one agent reaches another one",
+                One(Part::of::<canary::Report<'_>>()),
+            )
+        },
         Operation {
             done: "The daemon lives.",
             reach: Reach::Nowhere,

@@ -1,0 +1,243 @@
+//! `POST /isolation-report/canary`: secrets that must not reach another agent.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::daemon::{Daemon, fresh_directory, text, wait_until};
+
+/// Agents of the built-in worker.
+const BUILT_IN: &str = "[pool]\nautostart = false\n";
+
+/// A worker that does of a canary what the case is about.
+const WORKER: &str = r#"
+import json, os, sys, threading, time
+
+CASE = sys.argv[1]
+lock, seq = threading.Lock(), 0
+
+def say(kind, **fields):
+    global seq
+    with lock:
+        seq += 1
+        print(json.dumps({"type": kind, "seq": seq, **fields}), flush=True)
+
+def beat(every_s):
+    while True:
+        time.sleep(every_s)
+        say("heartbeat")
+
+say("hello", proto=[1, 1], features=[] if CASE == "old" else ["canary"])
+own = None
+for line in sys.stdin:
+    frame = json.loads(line)
+    kind, run = frame["type"], frame.get("run")
+    if kind == "init":
+        threading.Thread(target=beat, args=[frame["heartbeat_s"]], daemon=True).start()
+        say("ready")
+    elif kind == "canary_plant":
+        if CASE == "die":
+            os._exit(1)
+        if CASE == "deaf":
+            continue
+        own = frame["secret"]
+        with open(os.environ["SHARED"], "a") as shared:
+            shared.write(own + "\n")
+        say("canary_planted", run=run, ways=["file"])
+    elif kind == "canary_look":
+        found = [{"token": token, "way": "file", "where": "shared-" + token}
+                 for token in open(os.environ["SHARED"]).read().split() if token != own]
+        found += [{"token": own, "way": "own", "where": ""}, {"token": "made up", "way": "x", "where": ""}]
+        say("canary_found", run=run, tried=["file", "own"], found=found)
+    elif kind == "canary_clear":
+        say("canary_cleared", run=run)
+    elif kind == "shutdown":
+        say("bye")
+        break
+    else:
+        sys.exit(64)
+"#;
+
+/// A daemon whose workers are that program, and the file that all of them write to.
+fn with_worker(case: &str, agents: usize) -> (Daemon, Vec<String>, PathBuf) {
+    let place = fresh_directory("canary");
+    let (program, shared) = (place.join("worker.py"), place.join("shared"));
+    std::fs::write(&program, WORKER).unwrap();
+    std::fs::write(&shared, "").unwrap();
+    let config = format!(
+        "{BUILT_IN}[worker]\ncommand = [{}, {}, {}]\nenv = {{ SHARED = {} }}\n",
+        quoted(&python()),
+        quoted(&program.display().to_string()),
+        quoted(case),
+        quoted(&shared.display().to_string()),
+    );
+    let (daemon, ids) = Daemon::with_agents(&config, agents);
+    (daemon, ids, place)
+}
+
+fn quoted(text: &str) -> String {
+    json!(text).to_string()
+}
+
+fn python() -> String {
+    let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    String::from_utf8(found.expect("there is a python3").stdout).unwrap().trim().to_owned()
+}
+
+fn check(daemon: &Daemon) -> Value {
+    daemon.order("/isolation-report/canary").ok()
+}
+
+fn outcomes(report: &Value) -> Vec<String> {
+    report["agents"].as_array().unwrap().iter().map(|agent| text(&agent["outcome"])).collect()
+}
+
+fn names(list: &Value) -> BTreeSet<String> {
+    list.as_array().unwrap().iter().map(text).collect()
+}
+
+/// The ways by which secrets got from one agent to another.
+fn ways(report: &Value) -> BTreeSet<String> {
+    report["leaks"].as_array().unwrap().iter().map(|leak| text(&leak["way"])).collect()
+}
+
+/// Nothing that was hidden is left below the directories of the agents.
+fn assert_nothing_is_left(daemon: &Daemon) {
+    let agents = daemon.state_dir().join("agents");
+    let left: Vec<_> = std::fs::read_dir(agents)
+        .unwrap()
+        .flat_map(|agent| std::fs::read_dir(agent.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+fn assert_no_secret_is_told(daemon: &Daemon, report: &Value) {
+    let log = daemon.log_so_far();
+    for told in std::iter::once(report).chain(&log) {
+        assert!(!told.to_string().contains("daedalus-canary-"), "{told}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_within_reach_of_another_agent_is_found() {
+    // Nothing keeps these agents apart but what they do by themselves: whoever may read one may
+    // read all.
+    let (daemon, agents) = Daemon::with_agents(BUILT_IN, 3);
+    let report = check(&daemon);
+    assert_eq!(outcomes(&report), ["checked"; 3], "{report}");
+    let all: Vec<_> = report["agents"].as_array().unwrap().iter().collect();
+    for (agent, id) in all.iter().zip(&agents) {
+        assert_eq!((&agent["agent_id"], &agent["incarnation"]), (&json!(id), &json!(1)));
+        let planted = ["file", "port", "process_environment", "socket", "variable"];
+        assert_eq!(names(&agent["planted"]), planted.map(str::to_owned).into());
+        let tried = names(&agent["tried"]);
+        assert!(tried.contains("environment") && tried.contains("port"), "{agent}");
+    }
+    assert_eq!(report["leaked"], true);
+    let found = ways(&report);
+    for way in ["files", "port", "process_environment", "socket"] {
+        assert!(found.contains(way), "{way}: {report}");
+    }
+    let pairs: BTreeSet<_> = report["leaks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|leak| (text(&leak["from"]), text(&leak["to"])))
+        .collect();
+    assert_eq!(pairs.len(), 6, "each of three has the secrets of two: {pairs:?}");
+    assert!(pairs.iter().all(|(from, to)| from != to && agents.contains(from)), "{pairs:?}");
+    let breach = daemon.log_line("a breach", |line| line["msg"] == "isolation_breach");
+    assert!(text(&breach["issues"]).contains("port"), "{breach}");
+    assert_no_secret_is_told(&daemon, &report);
+    assert_nothing_is_left(&daemon);
+}
+
+#[test]
+fn a_worker_that_shares_a_file_gives_its_secret_away() {
+    let (daemon, agents, place) = with_worker("share", 2);
+    let report = check(&daemon);
+    assert_eq!(outcomes(&report), ["checked"; 2], "{report}");
+    assert_eq!(ways(&report), ["file".to_owned()].into(), "own and made up ones do not count");
+    assert_eq!(report["leaked"], true);
+    let leaks = report["leaks"].as_array().unwrap();
+    assert_eq!(leaks.len(), 2, "{report}");
+    for (leak, [from, to]) in leaks.iter().zip([[0, 1], [1, 0]]) {
+        let expected = json!({"from": agents[from], "to": agents[to], "way": "file",
+            "where": "shared-[secret]"});
+        assert_eq!(*leak, expected);
+    }
+    assert_no_secret_is_told(&daemon, &report);
+    std::fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn one_agent_alone_finds_nothing() {
+    let (daemon, _agents) = Daemon::with_agents(BUILT_IN, 1);
+    daemon.post("/agents", &json!({ "kind": "external" })).ok();
+    let report = check(&daemon);
+    assert_eq!(outcomes(&report), ["checked"], "external agents have no process: {report}");
+    assert_eq!((&report["leaks"], &report["leaked"]), (&json!([]), &json!(false)));
+}
+
+#[test]
+fn a_busy_agent_is_left_alone_and_a_task_meets_nothing() {
+    let (daemon, agents) = Daemon::with_agents(BUILT_IN, 2);
+    let payload = json!({ "action": "sleep", "seconds": 600 });
+    let task = daemon.submit(&json!({ "payload": payload, "preferred_agent_id": agents[0] }));
+    daemon.agent_becomes(&agents[0], "executing");
+    let report = check(&daemon);
+    assert_eq!(outcomes(&report), ["skipped", "checked"], "{report}");
+    let skipped = &report["agents"][0];
+    assert_eq!((&skipped["planted"], &skipped["tried"]), (&json!([]), &json!([])));
+    assert_eq!(report["leaked"], false, "{report}");
+    daemon.order(&format!("/tasks/{task}/cancel")).ok();
+    daemon.agent_becomes(&agents[0], "idle");
+    assert_eq!(outcomes(&check(&daemon)), ["checked"; 2]);
+}
+
+#[test]
+fn a_worker_without_the_feature_goes_on_as_before() {
+    let (daemon, agents, place) = with_worker("old", 1);
+    let report = check(&daemon);
+    assert_eq!(outcomes(&report), ["unsupported"], "{report}");
+    let agent = daemon.agent(&agents[0]);
+    assert_eq!((&agent["status"], &agent["incarnation"]), (&json!("idle"), &json!(1)));
+    std::fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn a_worker_that_dies_of_it_is_gone_and_comes_back() {
+    let (daemon, agents, place) = with_worker("die", 1);
+    assert_eq!(outcomes(&check(&daemon)), ["gone"]);
+    let lives = || Some(daemon.agent(&agents[0])).filter(|agent| agent["incarnation"] == 2);
+    wait_until("another life", || lives().filter(|agent| agent["status"] == "idle"));
+    std::fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn a_deaf_worker_does_not_hold_it_up_and_one_runs_at_a_time() {
+    let (daemon, _agents, place) = with_worker("deaf", 1);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| check(&daemon));
+        let refused = wait_until("the first runs", || {
+            let second = daemon.order("/isolation-report/canary");
+            (second.status == 409).then_some(second)
+        });
+        refused.refused(409, "canary_running");
+        assert_eq!(outcomes(&first.join().unwrap()), ["no_answer"]);
+    });
+    std::fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn it_takes_no_body_and_no_query() {
+    let daemon = Daemon::start(BUILT_IN);
+    let report = check(&daemon);
+    assert_eq!((&report["agents"], &report["leaked"]), (&json!([]), &json!(false)));
+    daemon.post("/isolation-report/canary", &json!({ "x": 1 })).refused(422, "validation_failed");
+    daemon.order("/isolation-report/canary?x=1").refused(422, "validation_failed");
+}
