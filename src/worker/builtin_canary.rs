@@ -24,30 +24,26 @@ const LOOK_UP_MS: u8 = 20;
 
 /// What the daemon asks for, between tasks.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Order {
-    CanaryPlant {
-        run: Uuid,
-        secret: String,
-    },
-    CanaryLook {
+    #[serde(rename = "canary_plant")]
+    Plant { run: Uuid, secret: String },
+    #[serde(rename = "canary_look")]
+    Look {
         run: Uuid,
         pids: Vec<u32>,
         workdirs: Vec<PathBuf>,
         ports: Vec<u16>,
         sockets: Vec<String>,
     },
-    CanaryClear {
-        run: Uuid,
-    },
+    #[serde(rename = "canary_clear")]
+    Clear { run: Uuid },
 }
 
 impl Order {
     pub(super) const fn run(&self) -> Uuid {
         match self {
-            Self::CanaryPlant { run, .. }
-            | Self::CanaryLook { run, .. }
-            | Self::CanaryClear { run } => *run,
+            Self::Plant { run, .. } | Self::Look { run, .. } | Self::Clear { run } => *run,
         }
     }
 }
@@ -70,7 +66,7 @@ impl Canary {
     pub(super) fn obey(&mut self, order: Order) -> (&'static str, Value) {
         let run = order.run();
         match order {
-            Order::CanaryPlant { secret, .. } => {
+            Order::Plant { secret, .. } => {
                 self.clear();
                 let hidden = self.0.insert(Hidden::plant(secret));
                 let answer = json!({
@@ -81,7 +77,7 @@ impl Canary {
                 });
                 ("canary_planted", answer)
             }
-            Order::CanaryLook { pids, workdirs, ports, sockets, .. } => {
+            Order::Look { pids, workdirs, ports, sockets, .. } => {
                 // Without a secret of its own it cannot tell it from those of the others.
                 let Some(hidden) = &self.0 else {
                     return ("canary_busy", json!({ "run": run }));
@@ -90,7 +86,7 @@ impl Canary {
                 let (tried, found) = builtin_look::look(run, &hidden.secret, &hints);
                 ("canary_found", json!({ "run": run, "tried": tried, "found": found }))
             }
-            Order::CanaryClear { .. } => {
+            Order::Clear { .. } => {
                 self.clear();
                 ("canary_cleared", json!({ "run": run }))
             }

@@ -17,8 +17,10 @@ use super::builtin::now;
 use super::proc;
 use super::protocol::CANARY_PREFIX;
 
-/// How long one way may take; a way that is not at its end by then does not count as tried.
+/// How long one way may take, and all together: a task may be waiting. A way that is not at its end
+/// by then does not count as tried.
 const WAY_WITHIN: Duration = Duration::from_millis(400);
+const LOOK_WITHIN: Duration = Duration::from_millis(1_800);
 /// How much of a file is read.
 const FILE_BYTES: u64 = 64 << 10;
 /// How much of a memory is read at once, and of one part of it at most.
@@ -38,6 +40,9 @@ pub(super) struct Hints {
     pub(super) sockets: Vec<String>,
 }
 
+/// The name of a way, and how it is gone.
+type Way<'a> = (&'static str, &'a dyn Fn(&mut Look<'_>));
+
 /// Looks for every secret of this run but its own: the ways that were gone to their end, and what
 /// was found.
 pub(super) fn look(run: Uuid, own: &str, hints: &Hints) -> (Vec<&'static str>, Vec<Value>) {
@@ -53,7 +58,7 @@ pub(super) fn look(run: Uuid, own: &str, hints: &Hints) -> (Vec<&'static str>, V
     pids.extend(std::iter::successors(proc::parent(std::process::id()), |pid| proc::parent(*pid)));
     let mut everyone = pids.clone();
     everyone.extend(proc::everyone().unwrap_or_default());
-    let ways: [(&str, &dyn Fn(&mut Look<'_>)); 9] = [
+    let ways: [Way<'_>; 9] = [
         ("environment", &|look| look.own_environment()),
         ("files", &|look| look.files(&hints.workdirs)),
         ("port", &|look| look.ports(&hints.ports)),
@@ -65,8 +70,9 @@ pub(super) fn look(run: Uuid, own: &str, hints: &Hints) -> (Vec<&'static str>, V
         ("process_memory", &|look| look.memories(&pids)),
     ];
     let mut tried = Vec::new();
+    let until = now() + LOOK_WITHIN;
     for (way, go) in ways {
-        look.until = now() + WAY_WITHIN;
+        look.until = until.min(now() + WAY_WITHIN);
         look.way = way;
         go(&mut look);
         if !look.is_late() {
@@ -99,12 +105,17 @@ impl Look<'_> {
     fn scan(&mut self, bytes: &[u8], place: impl Fn() -> String) {
         let mut rest = bytes;
         while let Some(at) = find(rest, &self.marker) {
-            let token = rest.get(at..at + self.own.len()).map(String::from_utf8_lossy);
-            if let Some(token) = token.filter(|token| *token != self.own) {
-                let key = (token.into_owned(), self.way);
+            let random = at + self.marker.len();
+            // What follows the beginning alone, as in the memory of another that looks, is none.
+            let is_whole = |token: &&[u8]| {
+                token[self.marker.len()..].iter().all(u8::is_ascii_alphanumeric)
+                    && *token != self.own.as_bytes()
+            };
+            if let Some(token) = rest.get(at..at + self.own.len()).filter(is_whole) {
+                let key = (String::from_utf8_lossy(token).into_owned(), self.way);
                 self.found.entry(key).or_insert_with(&place);
             }
-            rest = &rest[at + self.marker.len()..];
+            rest = &rest[random..];
         }
     }
 
