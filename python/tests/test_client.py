@@ -385,7 +385,7 @@ def test_both_clients_have_the_same_calls():
         return {name: text.replace("AsyncIterator", "Iterator") for name, text in shown.items()}
 
     assert calls(Client) == calls(AsyncClient)
-    assert len(calls(Client)) == 29
+    assert len(calls(Client)) == 30
 
 
 def test_errors_can_be_sent_between_processes():

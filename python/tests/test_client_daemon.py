@@ -95,6 +95,8 @@ def test_every_call_has_its_answer(daemon_with, kind, base_path):
     assert client.recover(agent)["incarnation"] == 2
     assert client.metrics()["tasks_completed"] == 1
     assert client.isolation_report()["total_agents"] == 1
+    checked = client.check_isolation()
+    assert (checked["agents"], checked["leaked"]) == ([], False), "an external agent has no process to look into"
     assert client.remove(agent)["status"] == "removed"
     assert client.initialize(2)["spawned_agents"] == 2
     assert client.shutdown(discard=True)["agents_stopped"] == 2

@@ -126,6 +126,7 @@ def test_the_answers_of_every_operation_are_as_described(described: Described) -
     call("get_assignment", 409, process)
     call("list_agents", 200)
     call("get_isolation_report", 200)
+    call("check_isolation", 200)
     call("remove_agent", 200, process)
 
     task = call("submit_task", 200, body={"payload": {"n": 1}, "preferred_agent_id": first, "idempotency_key": "k"})
@@ -187,6 +188,7 @@ def test_the_answers_of_every_operation_are_as_described(described: Described) -
     call("auto_gate", 404, "nothing")
     call("get_metrics", 200)
     call("get_isolation_report", 200)
+    call("check_isolation", 200)
     call("remove_agent", 200, spawned["agent_id"])
     for _ in range(3):
         call("spawn_agent", 200)

@@ -332,6 +332,31 @@ class IsolationReport(TypedDict):
     details: list[IsolationDetail]
 
 
+class CanaryAgent(TypedDict):
+    """How far an agent came that was to hide a secret and to look for those of others."""
+
+    agent_id: str
+    incarnation: int
+    #: `checked`, `skipped`, `unsupported`, `no_answer` or `gone`.
+    outcome: str
+    planted: list[str]
+    tried: list[str]
+
+
+#: A secret that reached another agent. One of the names is a word of Python.
+CanaryLeak = TypedDict("CanaryLeak", {"from": str, "to": str, "way": str, "where": str})
+
+
+class CanaryReport(TypedDict):
+    """Whether a secret of one agent reaches another one, tried out."""
+
+    timestamp: float
+    run: str
+    agents: list[CanaryAgent]
+    leaks: list[CanaryLeak]
+    leaked: bool
+
+
 class Gate(TypedDict):
     """A dependency that some task types need, and what waits for it."""
 

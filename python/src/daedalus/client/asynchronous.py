@@ -235,6 +235,10 @@ class AsyncClient:
         """What the agents share, measured."""
         return await self._do(calls.isolation_report())
 
+    async def check_isolation(self) -> answers.CanaryReport:
+        """Have the idle process agents hide a secret each and look for those of the others; says what leaked."""
+        return await self._do(calls.check_isolation())
+
     async def _do(self, call: calls.Call[T]) -> T:
         data = request(self._address, call.method, call.path, call.query, call.body, self._headers)
         steps = tries(call, self._policy)

@@ -247,6 +247,10 @@ class Client:
         """What the agents share, measured."""
         return self._do(calls.isolation_report())
 
+    def check_isolation(self) -> answers.CanaryReport:
+        """Have the idle process agents hide a secret each and look for those of the others; says what leaked."""
+        return self._do(calls.check_isolation())
+
     def _do(self, call: calls.Call[T]) -> T:
         data = request(self._address, call.method, call.path, call.query, call.body, self._headers)
         steps = tries(call, self._policy)

@@ -19,6 +19,8 @@ T = TypeVar("T")
 START_S = 60.0
 #: What the end of a process tree may take at most.
 END_S = 35.0
+#: What the agents may take to hide a secret, look for those of the others and remove it.
+CANARY_S = 30.0
 #: What the daemon lets a call wait, and a task drain. It refuses more at once, so there is nothing more to wait for.
 WAIT_MOST_S = 60.0
 DRAIN_MOST_S = 86_400.0
@@ -208,6 +210,11 @@ def metrics() -> Call[answers.Metrics]:
 
 def isolation_report() -> Call[answers.IsolationReport]:
     return Call("GET", "/isolation-report", Repeat.ALWAYS)
+
+
+def check_isolation() -> Call[answers.CanaryReport]:
+    # Sent again it waits for the end of the first, and is another one.
+    return Call("POST", "/isolation-report/canary", Repeat.ALWAYS, patience_s=CANARY_S)
 
 
 def ready() -> Call[dict[str, Any]]:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 #: Refusals that changed nothing and pass: there will be room, or another daemon. Nobody knows when a dependency is
 #: back; the deadline of the call bounds that wait, too.
-PASSING = frozenset({"queue_full", "gate_backlog_full", "overloaded", "draining", "store_full"})
+PASSING = frozenset({"queue_full", "gate_backlog_full", "overloaded", "draining", "store_full", "canary_running"})
 #: Pauses after a lost answer double from the first to the longest.
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
 #: A pause is longer by up to this share, so that clients that were refused together do not come back together.

@@ -56,6 +56,28 @@ class ToolResult:
     message: str
 
 
+@dataclass(frozen=True)
+class CanaryHints:
+    """Where the other agents are, for one that looks for their secrets."""
+
+    pids: tuple[int, ...] = ()
+    workdirs: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    #: The names of abstract Unix sockets.
+    sockets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CanaryOrder:
+    """One step of the canary."""
+
+    run: str
+    #: `plant`, `look` or `clear`.
+    step: str
+    secret: str
+    hints: CanaryHints
+
+
 def parse_frame(line: bytes) -> Frame:
     """Read one line. A number too long for Python becomes infinity, which no payload may hold."""
     try:
@@ -114,6 +136,28 @@ def parse_tool_result(frame: Frame) -> ToolResult:
     if ok:
         return ToolResult(call_id, ok, frame.get("value"), "", "")
     return ToolResult(call_id, ok, None, _text(frame, "code"), _text(frame, "message"))
+
+
+def parse_canary(frame: Frame) -> CanaryOrder:
+    """Check a `canary_plant`, `canary_look` or `canary_clear` frame."""
+    step = frame["type"].removeprefix("canary_")
+    secret, hints = "", CanaryHints()
+    if step == "plant":
+        secret = _text(frame, "secret")
+    elif step == "look":
+        pids, workdirs, ports, sockets = (
+            _all_of(frame, key, kind)
+            for key, kind in (("pids", int), ("workdirs", str), ("ports", int), ("sockets", str))
+        )
+        hints = CanaryHints(pids, workdirs, ports, sockets)
+    return CanaryOrder(_text(frame, "run"), step, secret, hints)
+
+
+def _all_of(frame: Frame, key: str, kind: type) -> tuple[Any, ...]:
+    values = frame.get(key)
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise ProtocolError(f"{frame['type']}.{key} must be a list of {kind.__name__}")
+    return tuple(values)
 
 
 def _text(frame: Frame, key: str) -> str:

@@ -13,10 +13,22 @@ from typing import Any
 
 from daedalus.worker import exits
 from daedalus.worker.bridge import Bridge
+from daedalus.worker.canary import Canary
 from daedalus.worker.config import ConfigError
 from daedalus.worker.gate import Gate
 from daedalus.worker.heartbeat import Pulse
-from daedalus.worker.protocol import PROTO_MAX, PROTO_MIN, Frame, Init, ProtocolError, Task, parse_init, parse_task
+from daedalus.worker.protocol import (
+    PROTO_MAX,
+    PROTO_MIN,
+    CanaryOrder,
+    Frame,
+    Init,
+    ProtocolError,
+    Task,
+    parse_canary,
+    parse_init,
+    parse_task,
+)
 from daedalus.worker.run import Agents, Run
 from daedalus.worker.safe_json import cut
 from daedalus.worker.wire import Wire
@@ -30,7 +42,7 @@ class Session:
     def __init__(self, wire: Wire, build_agents: BuildAgents) -> None:
         self._wire = wire
         self._build_agents = build_agents
-        self._inbox: queue.Queue[Task | Frame] = queue.Queue()
+        self._inbox: queue.Queue[Task | CanaryOrder | Frame] = queue.Queue()
         self._pulse = Pulse()
         self._gate = Gate()
         self._bridge = Bridge(wire)
@@ -69,6 +81,7 @@ class Session:
         self._wire.send(
             "hello",
             proto=[PROTO_MIN, PROTO_MAX],
+            features=["canary"],
             pid=os.getpid(),
             python=platform.python_version(),
             smolagents=smolagents.__version__,
@@ -77,19 +90,25 @@ class Session:
 
     def _first_frame(self) -> Frame:
         first = self._inbox.get()
-        if isinstance(first, Task):
-            raise ProtocolError("expected init, got task")
+        if isinstance(first, Task | CanaryOrder):
+            raise ProtocolError(f"expected init, got {'task' if isinstance(first, Task) else 'canary'}")
         if first["type"] == "shutdown":
             self._say_bye(first)
             raise EOFError
         return first
 
     def _serve_tasks(self, agents: Agents) -> int:
+        canary = Canary(agents)
         while True:
             item = self._inbox.get()
-            if isinstance(item, Task):
+            if isinstance(item, CanaryOrder):
+                type_, fields = canary.obey(item)
+                self._wire.send(type_, **fields)
+            elif isinstance(item, Task):
+                canary.clear()
                 Run(item, agents, self._wire, self._pulse, self._gate).run(self._release)
             elif item["type"] == "shutdown":
+                canary.clear()
                 self._say_bye(item)
                 return exits.OK
             else:
@@ -130,6 +149,8 @@ class Session:
                 # Taken here and not by the main thread: a cancel right behind it must find it.
                 self._lease, self._bridge.task_id = task, task.task_id
             self._inbox.put(task)
+        elif type_ in ("canary_plant", "canary_look", "canary_clear"):
+            self._canary(parse_canary(frame))
         elif type_ == "cancel":
             self._cancel(frame)
         elif type_ == "tool_result":
@@ -140,6 +161,14 @@ class Session:
             self._inbox.put(frame)
         else:
             raise ProtocolError(f"unknown frame type {cut(type_, 100)!r}")
+
+    def _canary(self, order: CanaryOrder) -> None:
+        with self._lock:
+            busy = self._lease is not None
+        if busy:
+            self._wire.send("canary_busy", run=order.run)
+        else:
+            self._inbox.put(order)
 
     def _cancel(self, frame: Frame) -> None:
         with self._lock:
