@@ -65,7 +65,7 @@ impl Site {
                 "forbidden_port": self.forbidden.local_addr().unwrap().port(),
             },
         });
-        let attack = |agent| self.result(&self.give(agent, payload.clone()));
+        let attack = |agent: &String| self.result(&self.give(agent, payload.clone()));
         self.agents.iter().map(attack).collect()
     }
 
