@@ -236,9 +236,11 @@ mod tests {
         let other = breach("socket", "with b");
         assert_eq!(breaches.take([one.clone(), other.clone()].into()), [other]);
         assert_eq!(breaches.take([].into()), []);
-        assert_eq!(breaches.take([one.clone()].into()), std::slice::from_ref(&one), "it came back");
+        let again = breaches.take([one.clone()].into());
+        assert_eq!(again, std::slice::from_ref(&one), "it came back");
         assert_eq!((breaches.found, breaches.checks, breaches.now.len()), (3, 6, 1));
         let next_life = (one.0, Incarnation::FIRST.next(), one.2);
-        assert_eq!(breaches.take([next_life.clone()].into()), [next_life]);
+        let again = breaches.take([next_life.clone()].into());
+        assert_eq!(again, [next_life]);
     }
 }
