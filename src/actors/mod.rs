@@ -17,8 +17,6 @@ pub mod measure;
 pub mod messages;
 mod router;
 mod supervisor;
-#[cfg(test)]
-mod tests;
 mod waiters;
 mod watcher;
 mod worker_agent;
@@ -277,3 +275,6 @@ pub fn start(
     });
     Ok(Started { pool: handle(supervisor), writer, target })
 }
+
+#[cfg(test)]
+mod tests;
