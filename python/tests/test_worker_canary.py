@@ -209,20 +209,24 @@ def test_an_object_and_a_variable_of_the_environment_are_found(monkeypatch: pyte
 
 
 @contextmanager
-def segment(content: str) -> Iterator[None]:
+def segment(content: str) -> Iterator[int]:
     shared = SharedMemory(content.encode())
     try:
-        yield
+        yield shared.segment
     finally:
         shared.close()
 
 
 def test_a_shared_segment_is_found_and_gone_with_its_owner() -> None:
     token = secret_of(RUN)
-    before = Path("/proc/sysvipc/shm").read_text()
-    with segment(token):
+
+    def segments() -> list[int]:
+        return [int(line.split()[1]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+
+    with segment(token) as own:
         assert "shared_memory" in finds(token, secret_of(RUN))
-    assert Path("/proc/sysvipc/shm").read_text() == before
+        assert own in segments()
+    assert own not in segments()
 
 
 def test_a_way_that_takes_too_long_does_not_count_as_tried(monkeypatch: pytest.MonkeyPatch) -> None:

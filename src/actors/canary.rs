@@ -24,7 +24,7 @@ use crate::domain::{AgentId, AgentView, Incarnation};
 use crate::worker::protocol::{CANARY_PREFIX, Find, Hints, Planted};
 
 /// How long one worker may take for one step.
-const STEP_WITHIN: Duration = Duration::from_secs(5);
+const STEP_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many look at the same time: a look is work, and has a limit of time.
 const LOOKS_AT_ONCE: usize = 4;
@@ -216,12 +216,15 @@ async fn each(
     for (which, (bird, step)) in birds.iter().zip(steps).enumerate() {
         let (Some(worker), Some(step)) = (bird.worker.clone(), step) else { continue };
         let turns = Arc::clone(&turns);
+        // One that does not answer is still told to clear, but not waited for once more.
+        let is_late = bird.outcome == CanaryOutcome::NoAnswer;
+        let within = if is_late { Duration::ZERO } else { STEP_WITHIN };
         orders.spawn(async move {
             // Nobody closes it, so it is the time alone that can be wrong.
             let Ok(_turn) = timeout_at(turn_until, turns.acquire()).await else {
                 return (which, None);
             };
-            (which, Some(order(&worker, run, step).await))
+            (which, Some(order(&worker, run, step, within).await))
         });
     }
     while let Some(ordered) = orders.join_next().await {
@@ -232,10 +235,10 @@ async fn each(
     replies
 }
 
-async fn order(worker: &Addr<WorkerAgent>, run: Uuid, step: CanaryStep) -> Reply {
+async fn order(worker: &Addr<WorkerAgent>, run: Uuid, step: CanaryStep, within: Duration) -> Reply {
     let (answer, answered) = oneshot::channel();
     worker.do_send(DoCanary { run, step, answer });
-    match timeout(STEP_WITHIN, answered).await {
+    match timeout(within, answered).await {
         Ok(Ok(answer)) => Reply::Said(answer),
         Ok(Err(_its_life_ended)) => Reply::Gone,
         Err(_elapsed) => Reply::Late,

@@ -56,7 +56,9 @@ pub(super) fn look(run: Uuid, own: &str, hints: &Hints) -> (Vec<&'static str>, V
     // Those that it is told of, and what is above it: its launcher and the daemon.
     let mut pids = hints.pids.clone();
     pids.extend(std::iter::successors(proc::parent(std::process::id()), |pid| proc::parent(*pid)));
+    // Their children first: there may be more processes than there is time.
     let mut everyone = pids.clone();
+    everyone.extend(hints.pids.iter().flat_map(|pid| proc::children(*pid)));
     everyone.extend(proc::everyone().unwrap_or_default());
     let ways: [Way<'_>; 9] = [
         ("environment", &|look| look.own_environment()),

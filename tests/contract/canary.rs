@@ -41,11 +41,11 @@ for line in sys.stdin:
     elif kind == "canary_plant":
         if CASE == "die":
             os._exit(1)
-        if CASE == "deaf":
-            continue
         own = frame["secret"]
         with open(os.environ["SHARED"], "a") as shared:
             shared.write(own + "\n")
+        if CASE == "deaf":
+            continue
         say("canary_planted", run=run, ways=["file"])
     elif kind == "canary_look":
         found = [{"token": token, "way": "file", "where": "shared-" + token}
@@ -223,11 +223,9 @@ fn a_deaf_worker_does_not_hold_it_up_and_one_runs_at_a_time() {
     let (daemon, _agents, place) = with_worker("deaf", 1);
     thread::scope(|scope| {
         let first = scope.spawn(|| check(&daemon));
-        let refused = wait_until("the first runs", || {
-            let second = daemon.order("/isolation-report/canary");
-            (second.status == 409).then_some(second)
-        });
-        refused.refused(409, "canary_running");
+        let told = || std::fs::read_to_string(place.join("shared")).unwrap();
+        wait_until("the worker is asked", || (!told().is_empty()).then_some(()));
+        daemon.order("/isolation-report/canary").refused(409, "canary_running");
         assert_eq!(outcomes(&first.join().unwrap()), ["no_answer"]);
     });
     std::fs::remove_dir_all(place).unwrap();

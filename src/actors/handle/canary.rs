@@ -7,8 +7,8 @@ use crate::actors::canary::{self, CanaryReport};
 use crate::actors::messages::ListWorkers;
 
 impl PoolHandle {
-    /// Whether a secret of one idle process agent reaches another one. Takes half a minute at most,
-    /// and a second or two when every worker does what it is asked.
+    /// Whether a secret of one idle process agent reaches another one. Takes 45 s at most, and a
+    /// second or two when every worker does what it is asked.
     ///
     /// # Errors
     /// See [`CallError`]; [`CallError::CanaryRunning`].

@@ -20,7 +20,7 @@ START_S = 60.0
 #: What the end of a process tree may take at most.
 END_S = 35.0
 #: What the agents may take to hide a secret, look for those of the others and remove it.
-CANARY_S = 30.0
+CANARY_S = 45.0
 #: What the daemon lets a call wait, and a task drain. It refuses more at once, so there is nothing more to wait for.
 WAIT_MOST_S = 60.0
 DRAIN_MOST_S = 86_400.0

@@ -168,11 +168,11 @@ class SharedMemory:
 
     def __init__(self, content: bytes) -> None:
         self._libc = canary_look.libc()
-        segment = self._libc.shmget(0, len(content), 0o600)
-        if segment < 0:
+        self.segment: int = self._libc.shmget(0, len(content), 0o600)
+        if self.segment < 0:
             raise OSError(ctypes.get_errno(), "shmget")
-        self._at = self._libc.shmat(segment, None, 0)
-        self._libc.shmctl(segment, 0, None)
+        self._at = self._libc.shmat(self.segment, None, 0)
+        self._libc.shmctl(self.segment, 0, None)
         if self._at == canary_look.NOWHERE:
             raise OSError(ctypes.get_errno(), "shmat")
         ctypes.memmove(self._at, content, len(content))

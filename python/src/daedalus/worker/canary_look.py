@@ -56,7 +56,8 @@ class Look:
         """Go every way."""
         # Those that it is told of, and what is above it: its launcher and the daemon.
         pids = [*hints.pids, *_above()]
-        everyone = [*pids, *_everyone()]
+        # Their children first: there may be more processes than there is time.
+        everyone = [*pids, *_children(hints.pids), *_everyone()]
         ways: dict[str, Callable[[], None]] = {
             # Its own first: later it has what it found elsewhere.
             "memory": self._own_memory,
@@ -243,6 +244,13 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
 
 def _everyone() -> list[int]:
     return [int(entry.name) for entry in _entries("/proc") if entry.name.isdigit()]
+
+
+def _children(pids: Iterable[int]) -> Iterator[int]:
+    for pid in pids:
+        # Not every kernel tells.
+        with contextlib.suppress(OSError):
+            yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 def _above() -> list[int]:
