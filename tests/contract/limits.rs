@@ -108,7 +108,8 @@ fn a_call_without_an_answer_in_time_is_504_and_may_have_taken_effect() {
         while :; do sleep 1000; done
     "#;
     let command = json!(["sh", "-c", script]);
-    let config = format!("{}[pool]\nsize = 1\n[worker]\ncommand = {command}\n", impatient(1));
+    let worker = format!("[worker]\ncommand = {command}\ncancel_grace_s = 0\n");
+    let config = format!("{}[pool]\nsize = 1\n{worker}", impatient(1));
     let daemon = Daemon::start(&config);
     let agent = wait_until("the pool has its agent", || {
         // Any call may be late.

@@ -7,10 +7,10 @@ use super::look::Look;
 
 /// The share of the looks that comes before the daemon has its size.
 const WARM_UP: f64 = 0.2;
-/// What the memory may grow by: caches of the allocator and of SQLite fill up to a bound in the
-/// first minutes. What ends leaves memory for the disk, so that a task that is kept costs nothing:
-/// at ten tasks a second 100 bytes of each would be 3.6 MB in an hour.
-const MEMORY_KIB: usize = 2 * 1024;
+/// What the memory may grow by in a long run: the pieces of the allocator and the pages of SQLite come
+/// to their size slowly. What ends leaves memory for the disk; were 40 bytes of each task left, this
+/// would be over after 100 000 of them, which is half an hour at 60 a second.
+const MEMORY_KIB: usize = 4 * 1024;
 /// The same for a short run, which is over while it warms up.
 const MEMORY_AT_FIRST_KIB: usize = 12 * 1024;
 /// From here on a run is long.
