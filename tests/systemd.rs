@@ -141,7 +141,7 @@ fn the_manager_hears_when_the_pool_can_work_and_when_the_daemon_stops() {
     assert_eq!(manager.count("STOPPING=1"), 0);
     daemon.signal(Signal::SIGTERM);
     manager.hears("STOPPING=1");
-    assert_eq!(manager.last("EXTEND_TIMEOUT_USEC="), "97000000", "the drain and what follows");
+    assert_eq!(manager.last("EXTEND_TIMEOUT_USEC="), "102000000", "drain, grace and the rest");
     assert_eq!(daemon.ended().code(), Some(0));
     assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (1, 1));
 }
