@@ -259,6 +259,7 @@ async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listenin
     // Connections that wait for nothing are closed; calls under way get the server's own time-out.
     listening.stop(true).await;
     tokio::select! {
+        biased; // also when the signal has come by now, the attempts say that they were asked
         () = pool.stop_processes(PROCESSES_END_WITHIN) => {}
         _ = stop.ordered() => pool.kill_processes(PROCESSES_END_WITHIN).await,
     }

@@ -6,8 +6,9 @@ use super::super::daemon::Daemon;
 use super::super::os::until;
 use super::late::Lateness;
 
-/// What a run has to end, in seconds.
-pub(crate) const GRACE_S: f64 = 1.0;
+/// What a run has to end, in seconds: half of it is enough to answer for who wants to, on a machine
+/// that has other things to do, too.
+pub(crate) const GRACE_S: f64 = 2.0;
 /// What a stop may take beyond that, in seconds.
 const BEYOND_S: f64 = 1.0;
 
