@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
 
 use daedalus::domain::{Exit, Guard};
 use daedalus::worker::sandbox::Sandbox;
@@ -91,7 +92,10 @@ impl Scene {
         let forbidden = self.forbidden.local_addr().unwrap().port();
         let name = &self.name;
         let mine = format!("/tmp/{name}");
-        vec![
+        // Another kind of socket that speaks to the same ports.
+        let mptcp = fs::read_to_string("/proc/sys/net/mptcp/enabled").unwrap_or_default();
+        let mptcp = (mptcp.trim() == "1").then(|| format!("connect({forbidden}, 262)"));
+        let mut attempts = vec![
             (Guard::Files, format!("open('{theirs}/secret').read()")),
             (Guard::Files, format!("os.listdir('{theirs}')")),
             (Guard::Files, format!("open('{theirs}/new', 'w').write('x')")),
@@ -111,14 +115,14 @@ impl Scene {
             (Guard::Uid, format!("os.chmod('{theirs}/secret', 0o666)")),
             (Guard::Uid, format!("os.chmod('{store}', 0o666)")),
             (Guard::Tcp, format!("connect({forbidden})")),
-            (Guard::Tcp, format!("connect({forbidden}, 262)")), // MPTCP
-            (Guard::Tcp, "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)".to_owned()), // SCTP
             (Guard::Tcp, "listen()".to_owned()),
             (Guard::Signals, format!("os.kill({their_pid}, 0)")),
             (Guard::Signals, format!("os.kill({launcher}, 0)")),
             (Guard::Signals, format!("os.kill({}, 0)", std::process::id())),
             (Guard::AbstractSockets, format!("abstract('{name}')")),
-        ]
+        ];
+        attempts.extend(mptcp.map(|code| (Guard::Tcp, code)));
+        attempts
     }
 }
 
@@ -316,5 +320,109 @@ fn the_built_in_worker_works_in_its_sandbox() {
         let enforced = agent.confinement().enforces(Guard::Signals);
         assert_eq!(exit == Exit::Signal(9), enforced, "{exit}");
         pool.assert_nothing_survived();
+    });
+}
+
+/// A control group to make others in; `None` where that is not possible.
+struct Group(PathBuf);
+
+impl Group {
+    fn make() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+        let folder = Path::new(mount.split(' ').nth(4)?);
+        let group = folder.join(format!("daedalus-test-{}", Uuid::new_v4()));
+        match fs::create_dir(&group) {
+            Ok(()) if group.join("cgroup.kill").exists() => Some(Self(group)),
+            Ok(()) => {
+                fs::remove_dir(group).unwrap();
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// A pool whose workers get groups in it.
+    fn pool(&self) -> Pool {
+        let cgroup = self.0.display().to_string();
+        Pool::confined(Sandbox { cgroup, ..sandbox(&[]) })
+    }
+
+    fn members(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap());
+        entries
+            .filter(|entry| entry.file_type().unwrap().is_dir())
+            .map(|entry| entry.path())
+            .collect()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+/// The control group (v2) of a process.
+fn group_of(pid: u32) -> String {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
+}
+
+#[test]
+fn a_tree_ends_with_its_control_group() {
+    let Some(group) = Group::make() else {
+        println!("skipped: no control group can be made here");
+        return;
+    };
+    run(async {
+        let pool = group.pool();
+        let mut anna = pool.worker().await;
+        let bert = pool.worker().await;
+        assert!(anna.confinement().enforces(Guard::Cgroup), "{:?}", anna.confinement());
+        assert_eq!(group.members().len(), 2);
+        let own = group_of(std::process::id());
+        for agent in [&anna, &bert] {
+            let members = group.members();
+            let its = group_of(agent.worker_pid());
+            assert!(members.iter().any(|member| member.ends_with(&its[1..])), "{its} {members:?}");
+            until("the launcher is outside again", || group_of(agent.launcher) == own).await;
+        }
+        let left = anna.result(&json!({"action": "double_fork"})).await["pid"].as_u64().unwrap();
+        assert_eq!(group_of(left.try_into().unwrap()), group_of(anna.worker_pid()));
+        pool.spawner.kill(anna.spec.agent, anna.spec.incarnation);
+        assert_eq!(anna.news.gone().await.0, Exit::Signal(9));
+        until("its group is removed", || group.members().len() == 1).await;
+
+        // A launcher that is lost takes nothing along, and its group neither.
+        let mut bert = bert;
+        support::send(bert.launcher, nix::sys::signal::Signal::SIGKILL);
+        assert_eq!(bert.news.gone().await.0, Exit::Unknown);
+        until("its group is removed", || group.members().is_empty()).await;
+        pool.assert_nothing_survived();
+    });
+}
+
+#[test]
+fn a_command_that_cannot_run_leaves_no_control_group() {
+    let Some(group) = Group::make() else {
+        println!("skipped: no control group can be made here");
+        return;
+    };
+    run(async {
+        let pool = group.pool();
+        let mut agent = pool.process(&["/no/such/program"]).await;
+        assert_eq!(agent.news.gone().await.0, Exit::Code(127));
+        until("its group is removed", || group.members().is_empty()).await;
+    });
+}
+
+#[test]
+fn a_folder_that_is_no_control_group_is_a_missing_guard() {
+    run(async {
+        let cgroup = std::env::temp_dir().display().to_string();
+        let pool = Pool::confined(Sandbox { cgroup, ..sandbox(&[]) });
+        let agent = pool.worker().await;
+        assert!(!agent.confinement().enforces(Guard::Cgroup));
     });
 }

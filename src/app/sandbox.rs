@@ -134,3 +134,35 @@ fn add_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::actor_settings;
+    use super::*;
+
+    const OWN: u16 = 8420;
+
+    fn planned(config: &Config) -> Option<Sandbox> {
+        let log = Logger::root(slog::Discard, slog::o!());
+        plan(config, &actor_settings(config, &log).worker, OWN, &log)
+    }
+
+    #[test]
+    fn the_ports_of_urls_are_open_and_that_of_the_daemon_is_not() {
+        let mut config = Config::default();
+        let env = [("A", "http://127.0.0.1:11434/v1"), ("B", "http://127.0.0.1:8420/"), ("C", "9")];
+        config.worker.env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        config.worker.pass_env = Vec::new();
+        config.worker.agent = serde_json::json!({
+            "model": {"api_base": "http://localhost:8080", "timeout_s": 60},
+            "tools": ["http://localhost:8081", "http://localhost:8420"],
+        });
+        assert_eq!(planned(&config).unwrap().connect, [443, 8080, 8081, 11434]);
+        config.worker.sandbox.connect = vec![OWN];
+        config.worker.env.clear();
+        config.worker.agent = Value::Null;
+        assert_eq!(planned(&config).unwrap().connect, [0_u16; 0]);
+        config.worker.sandbox.enabled = false;
+        assert_eq!(planned(&config), None);
+    }
+}

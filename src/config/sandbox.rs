@@ -87,14 +87,16 @@ fn check(reader: &Reader, sandbox: &SandboxConfig) -> Result<(), ConfigError> {
     )
 }
 
-/// Refuses the daemon's own port among those that workers may connect to.
+/// Refuses the daemon's own port among those that workers are said to connect to. Among the
+/// defaults it is only left out, when the sandbox is made.
 pub(super) fn spare_own_port(
     reader: &Reader,
     sandbox: &SandboxConfig,
     own: u16,
 ) -> Result<(), ConfigError> {
+    let is_asked_for = reader.place("worker.sandbox.connect").is_some();
     reader.check(
-        !sandbox.enabled || !sandbox.connect.contains(&own),
+        !(sandbox.enabled && is_asked_for && sandbox.connect.contains(&own)),
         "worker.sandbox.connect",
         "http.bind",
         format!("must not have {own}, the port of http.bind: an agent must not reach the daemon"),

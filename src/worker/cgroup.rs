@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -111,7 +111,7 @@ impl Cgroup {
 
 /// Kills everything in a group. Without a group there is nothing in it.
 pub(super) fn kill(folder: &Path) {
-    let _not_there = fs::write(folder.join(KILL), "1");
+    let _not_there = write(&folder.join(KILL), "1");
 }
 
 /// Removes a group in which nothing lives, with those below it.
@@ -134,7 +134,12 @@ pub(super) fn remove(folder: &Path) {
 }
 
 fn move_to(folder: &Path) -> io::Result<()> {
-    fs::write(folder.join(PROCESSES), "0")
+    write(&folder.join(PROCESSES), "0")
+}
+
+/// Writes to a file that the kernel made, and makes none.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    fs::File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 
 /// Whether a group can be made and killed.
@@ -209,6 +214,19 @@ mod tests {
         assert_eq!(folder_of("1:cpu:/\n", MOUNTS), None);
         assert_eq!(folder_of("0::/../outside\n", MOUNTS), None);
         assert_eq!(folder_of("0::/\n", MOUNTS).unwrap(), Path::new("/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn a_start_removes_the_groups_of_its_own_store_only() {
+        let place = std::env::temp_dir().join(format!("daedalus-{}-groups", std::process::id()));
+        for group in ["daedalus.s1.a-1/below", "daedalus.s2.a-1", "system"] {
+            fs::create_dir_all(place.join(group)).unwrap();
+        }
+        let base = Base { folder: place.clone(), home: place.clone() };
+        Cgroups { base: Ok(base), store_id: "s1".to_owned() }.clear();
+        assert!(!place.join("daedalus.s1.a-1").exists());
+        assert!(place.join("daedalus.s2.a-1").exists() && place.join("system").exists());
+        fs::remove_dir_all(place).unwrap();
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod pool;
 mod prometheus;
 mod reports;
 mod retry;
+mod sandbox;
 mod schedules;
 mod shutdown;
 mod store;

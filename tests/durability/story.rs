@@ -11,7 +11,8 @@ use super::os::{Chance, let_pass, python, say, until};
 use super::site::Site;
 use super::work::{self, Manner};
 
-/// Three agents with processes that write down what they run.
+/// Three agents with processes that write down what they run, where the next ones read it and look
+/// for those before them: no sandbox would let them.
 pub(super) fn process_config() -> String {
     let worker = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/durability/worker.py");
     let command =
@@ -19,7 +20,8 @@ pub(super) fn process_config() -> String {
     format!(
         "[pool]\nsize = 3\nrestarts_max = 1000\n\
          [queue]\nmax_depth = 30\nmax_attempts = 100\nexclusion_relax_s = 0.1\nbackoff_first_s = 0.05\n\
-         [worker]\ncommand = [{command}]\nenv = {{ RUNS = \"RUNS_HERE\" }}\ncancel_grace_s = 0.5\n"
+         [worker]\ncommand = [{command}]\nenv = {{ RUNS = \"RUNS_HERE\" }}\ncancel_grace_s = 0.5\n\
+         [worker.sandbox]\nenabled = false\n"
     )
 }
 

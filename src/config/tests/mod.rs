@@ -4,6 +4,7 @@ mod follow_ups;
 mod gates;
 mod layers;
 mod refusals;
+mod sandbox;
 mod schedules;
 mod shipped;
 
