@@ -41,7 +41,8 @@ fn sixteen_agents_reach_nothing_of_each_other_that_the_report_says_is_guarded() 
         }
         check(&attack["agent"].to_string(), &attack["rest"], REST, &enforced);
     }
-    assert_eq!(site.daemon.get("/isolation-report").ok()["breaches_detected"], 0);
+    let report = site.daemon.get("/isolation-report").ok();
+    assert_eq!(report["breaches_detected"], 0, "{report}");
 }
 
 #[test]

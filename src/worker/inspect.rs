@@ -91,6 +91,7 @@ impl Sight {
         let stat = Stat::try_read(pid).ok()?.filter(|stat| !stat.is_over())?;
         let status = Status::of(pid);
         let (environment, like_ours) = environment(pid).unzip();
+        let namespaces = status::namespaces(pid);
         let sight = Self {
             pid,
             started_ticks: stat.started_ticks,
@@ -102,11 +103,11 @@ impl Sight {
             no_new_privs: status.no_new_privs,
             seccomp: status.seccomp,
             workdir: proc::workdir(pid).ok(),
-            namespaces: status::namespaces(pid),
+            shared_maps: maps::shared_maps(pid, namespaces.get("ipc").copied()),
+            namespaces,
             environment,
             like_ours: like_ours.unwrap_or_default(),
             files: files::open_files(pid),
-            shared_maps: maps::shared_maps(pid),
             limits: status::limits(pid),
         };
         // All of that was of one process when the same one is still there.

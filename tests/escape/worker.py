@@ -89,7 +89,7 @@ def plant(name):
     tcp, bind_refused = listening(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0), raw)
     udp, _ = listening(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0), raw)
     abstract, _ = listening(socket.AF_UNIX, socket.SOCK_STREAM, f"\0daedalus-escape-{os.getpid()}", raw)
-    by_path, _ = listening(socket.AF_UNIX, socket.SOCK_STREAM, "socket", raw)
+    listening(socket.AF_UNIX, socket.SOCK_STREAM, "socket", raw)
     return {
         "agent": name,
         "secret": secret,
@@ -104,7 +104,6 @@ def plant(name):
         "bind_refused": bind_refused,
         "udp": udp[1],
         "abstract": abstract[1:].decode() if isinstance(abstract, str) else bytes(abstract)[1:].decode(),
-        "socket": by_path and os.path.join(here, by_path),
     }
 
 
@@ -213,6 +212,16 @@ def call(family, address):
         return caller.recv(100) or True
 
 
+def call_by_path(folder, name):
+    """The whole path is longer than an address may be."""
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        return call(socket.AF_UNIX, name)
+    finally:
+        os.chdir(here)
+
+
 def call_only(port):
     with socket.socket() as caller:
         caller.settimeout(10)
@@ -277,7 +286,7 @@ def attack(victim):
         "attach_shared_memory": (attach, victim["shm"]),
         "udp": (datagram, victim["udp"]),
         "abstract_socket": (call, socket.AF_UNIX, "\0" + victim["abstract"]),
-        "path_socket": (call, socket.AF_UNIX, victim["socket"]),
+        "path_socket": (call_by_path, folder, "socket"),
     }
     if victim["tcp"]:
         tries["tcp"] = (call, socket.AF_INET, ("127.0.0.1", victim["tcp"]))

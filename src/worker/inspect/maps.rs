@@ -10,17 +10,28 @@ use super::Inode;
 pub struct SharedMap {
     /// What the kernel calls it: a path, `/dev/zero (deleted)`, `/SYSV00000000 (deleted)`.
     pub path: String,
-    /// What names it.
+    /// What names it. System V memory has its number once in each IPC namespace, which therefore
+    /// stands in place of the device.
     pub inode: Inode,
 }
 
-/// `None` when that may not be read, or the process is gone.
-pub(super) fn shared_maps(pid: u32) -> Option<Vec<SharedMap>> {
+/// What the kernel calls System V memory.
+const SYSTEM_V: &str = "/SYSV";
+
+/// Those of `pid`, which is in this IPC namespace. `None` when that may not be read, or the process
+/// is gone.
+pub(super) fn shared_maps(pid: u32, ipc: Option<u64>) -> Option<Vec<SharedMap>> {
     let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
     let maps = String::from_utf8_lossy(&maps);
     // One file may be mapped in many pieces.
     let found: BTreeMap<_, _> = maps.lines().filter_map(shared_and_writable).collect();
-    Some(found.into_iter().map(|(inode, path)| SharedMap { path, inode }).collect())
+    let named = |(inode, path): (Inode, String)| SharedMap { inode: name(inode, &path, ipc), path };
+    Some(found.into_iter().map(named).collect())
+}
+
+fn name((device, number): Inode, path: &str, ipc: Option<u64>) -> Inode {
+    let space = ipc.filter(|_| path.starts_with(SYSTEM_V));
+    (space.unwrap_or(device), number)
 }
 
 /// `7f..-7f.. rw-s 00000000 00:1a 42  /dev/shm/x`
@@ -40,6 +51,15 @@ fn shared_and_writable(line: &str) -> Option<(Inode, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn system_v_memory_of_two_namespaces_is_not_the_same() {
+        let path = "/SYSV00000000 (deleted)";
+        assert_ne!(name((1, 0), path, Some(7)), name((1, 0), path, Some(8)));
+        assert_eq!(name((1, 0), path, Some(7)), name((1, 0), path, Some(7)));
+        assert_eq!(name((1, 0), path, None), (1, 0));
+        assert_eq!(name((1, 5), "/dev/shm/SYSV", Some(7)), (1, 5));
+    }
 
     #[test]
     fn only_what_is_shared_and_writable_counts() {
