@@ -27,13 +27,14 @@ def count(folder: str) -> int:
 CLEAN_SCORE = 0.667
 
 
-def pool(agent: str) -> str:
+def pool(agent: str, read: list[str]) -> str:
     command = json.dumps([sys.executable, "-I", "-m", "daedalus.worker"])
-    return f"[worker]\ncommand = {command}\n[worker.agent]\n{agent}"
+    sandbox = f"[worker.sandbox]\nread = {json.dumps(read)}\n"
+    return f"[worker]\ncommand = {command}\n{sandbox}[worker.agent]\n{agent}"
 
 
-def started(daemon_with: Callable[..., RealDaemon], agent: str = "") -> RealDaemon:
-    daemon = daemon_with(pool(agent))
+def started(daemon_with: Callable[..., RealDaemon], agent: str = "", *, read: Path | None = None) -> RealDaemon:
+    daemon = daemon_with(pool(agent, [str(read)] if read else []))
     assert daemon.client.initialize(2)["pool_size"] == 2
     return daemon
 
@@ -48,7 +49,7 @@ def test_a_discovery_and_a_migration_of_what_it_found(daemon_with: Callable[...,
     (code / "jobs" / "night.py").write_text(OLD)
     (code / "broken.py").write_text("print 'old'\n")
     extra = '[[worker.agent.discovery.extra]]\nname = "counts"\nmatch = "call"\ntarget = "len"\nweight = 0.1\n'
-    daemon = started(daemon_with, f"[worker.agent.discovery]\nroots = [{json.dumps(str(tmp_path))}]\n{extra}")
+    daemon = started(daemon_with, f"[worker.agent.discovery]\nroots = [{json.dumps(str(tmp_path))}]\n{extra}", read=tmp_path)
 
     task = ran(daemon, "discovery", {"path": "code"})
     assert task["status"] == "completed", task["error"]
@@ -99,7 +100,7 @@ def test_a_migration_takes_the_directory_of_the_task_that_it_follows(
     daemon_with: Callable[..., RealDaemon], tmp_path: Path
 ) -> None:
     (tmp_path / "night.py").write_text(OLD)
-    daemon = started(daemon_with)
+    daemon = started(daemon_with, read=tmp_path)
     found = ran(daemon, "discovery", {"path": str(tmp_path), "project": "tram"})["result"]["components"]
     # A discovery that somebody is at by hand can have children before it ends.
     hand = daemon.external(task_types=["discovery"])

@@ -36,7 +36,12 @@ def pool(tmp_path: Path) -> Iterator[str]:
     agent = {**SCRIPTED_AGENT, "coordination_tools": True}
     config = tmp_path / "daedalus.toml"
     command = [sys.executable, *SCRIPTED]
-    config.write_text(f"[pool]\nsize = 2\n[worker]\ncommand = {toml(command)}\nagent = {toml(agent)}\n")
+    # The worker is a script with modules beside it.
+    read = [str(Path(__file__).resolve().parent)]
+    config.write_text(
+        f"[pool]\nsize = 2\n[worker]\ncommand = {toml(command)}\nagent = {toml(agent)}\n"
+        f"[worker.sandbox]\nread = {toml(read)}\n"
+    )
     daemon = Daemon(Path(program).resolve(), config, tmp_path / "state", "127.0.0.1:0")
     try:
         yield daemon.wait_ready(DEADLINE_S).url
