@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use actix::Addr;
 use serde::Serialize;
-use slog::{Logger, warn};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,6 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::clock;
+use super::isolation::Auditor;
 use super::messages::{CanaryAnswer, CanaryStep, DoCanary};
 use super::worker_agent::WorkerAgent;
 use crate::domain::{AgentId, AgentView, Incarnation};
@@ -116,7 +116,7 @@ enum Reply {
 /// Runs it once, with these process agents.
 pub(super) async fn run(
     agents: Vec<(AgentView, Option<Addr<WorkerAgent>>)>,
-    log: &Logger,
+    auditor: &Auditor,
 ) -> CanaryReport {
     let run = Uuid::new_v4();
     let mut birds: Vec<_> =
@@ -134,7 +134,7 @@ pub(super) async fn run(
     each(run, &birds, clear, Semaphore::MAX_PERMITS).await;
 
     let leaks = leaks(&birds);
-    log_breaches(&leaks, log);
+    tell_breaches(&leaks, &birds, auditor);
     let agents = birds.into_iter().map(CanaryAgent::from).collect();
     CanaryReport { wall_us: clock::wall_us(), run, agents, leaks }
 }
@@ -271,19 +271,17 @@ fn without_secrets(text: &str) -> String {
     }
 }
 
-/// One line for each agent whose secret got out, in the words of the isolation report.
-fn log_breaches(leaks: &BTreeSet<Leak>, log: &Logger) {
-    let mut readers: BTreeMap<AgentId, BTreeMap<AgentId, BTreeSet<&str>>> = BTreeMap::new();
+/// A secret that got out is a breach, of the agent whose it was: one for each agent that found it.
+fn tell_breaches(leaks: &BTreeSet<Leak>, birds: &[Bird], auditor: &Auditor) {
+    let mut ways: BTreeMap<(AgentId, AgentId), BTreeSet<&str>> = BTreeMap::new();
     for leak in leaks {
-        readers.entry(leak.from).or_default().entry(leak.to).or_default().insert(&leak.way);
+        ways.entry((leak.from, leak.to)).or_default().insert(&leak.way);
     }
-    for (from, readers) in readers {
-        let issues = readers.into_iter().map(|(to, ways)| {
-            let ways: Vec<_> = ways.into_iter().collect();
-            format!("a secret of it was found by {to} ({})", ways.join(", "))
-        });
-        let issues: Vec<_> = issues.collect();
-        warn!(log, "isolation_breach"; "agent_id" => %from, "issues" => issues.join("; "));
+    for ((from, to), ways) in ways {
+        let Some(bird) = birds.iter().find(|bird| bird.view.id == from) else { continue };
+        let ways: Vec<_> = ways.into_iter().collect();
+        let sentence = format!("a secret of it was found by {to} ({})", ways.join(", "));
+        auditor.found(from, bird.view.incarnation, &sentence);
     }
 }
 

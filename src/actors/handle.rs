@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
-use slog::Logger;
 use tokio::sync::{Mutex, oneshot};
 
 use super::clock::Clock;
@@ -92,7 +91,6 @@ pub struct PoolHandle {
     pub(super) drain: Duration,
     /// Held by the canary while it runs.
     pub(super) canary: Arc<Mutex<()>>,
-    pub(super) log: Logger,
 }
 
 impl From<Unreadable> for CallError {

@@ -246,7 +246,7 @@ pub fn start(
     };
     let (pool, crash_only) = (settings.pool, fatal.guard("supervisor"));
     let inherited = Inherited { target, agents };
-    let (drain, pool_log) = (settings.drain, component("pool"));
+    let drain = settings.drain;
     let loads = Arc::new(LoadMeter::default());
     let probes: Arc<[_]> = settings.probes.into();
     let canary = Arc::default();
@@ -266,7 +266,6 @@ pub fn start(
         cancel_grace,
         drain,
         canary: Arc::clone(&canary),
-        log: pool_log.clone(),
     };
     let its_handle = handle.clone();
     let supervisor = PoolSupervisor::start_in_arbiter(&supervising.handle(), move |ctx| {

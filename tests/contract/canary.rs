@@ -12,6 +12,9 @@ use crate::daemon::{Daemon, fresh_directory, text, wait_until};
 /// Agents of the built-in worker.
 const BUILT_IN: &str = "[pool]\nautostart = false\n";
 
+/// The same, and nothing keeps them apart but what they do by themselves.
+const UNCONFINED: &str = "[pool]\nautostart = false\n[worker.sandbox]\nenabled = false\n";
+
 /// A worker that does of a canary what the case is about.
 const WORKER: &str = r#"
 import json, os, sys, threading, time
@@ -68,7 +71,7 @@ fn with_worker(case: &str, agents: usize) -> (Daemon, Vec<String>, PathBuf) {
     std::fs::write(&program, WORKER).unwrap();
     std::fs::write(&shared, "").unwrap();
     let config = format!(
-        "{BUILT_IN}[worker]\ncommand = [{}, {}, {}]\nenv = {{ SHARED = {} }}\n",
+        "{UNCONFINED}[worker]\ncommand = [{}, {}, {}]\nenv = {{ SHARED = {} }}\n",
         quoted(&python()),
         quoted(&program.display().to_string()),
         quoted(case),
@@ -124,9 +127,8 @@ fn assert_no_secret_is_told(daemon: &Daemon, report: &Value) {
 
 #[test]
 fn a_secret_that_is_within_reach_of_another_agent_is_found() {
-    // Nothing keeps these agents apart but what they do by themselves: whoever may read one may
-    // read all.
-    let (daemon, agents) = Daemon::with_agents(BUILT_IN, 3);
+    // Whoever may read one may read all.
+    let (daemon, agents) = Daemon::with_agents(UNCONFINED, 3);
     let report = check(&daemon);
     assert_eq!(outcomes(&report), ["checked"; 3], "{report}");
     let all: Vec<_> = report["agents"].as_array().unwrap().iter().collect();
@@ -151,8 +153,33 @@ fn a_secret_that_is_within_reach_of_another_agent_is_found() {
     assert_eq!(pairs.len(), 6, "each of three has the secrets of two: {pairs:?}");
     assert!(pairs.iter().all(|(from, to)| from != to && agents.contains(from)), "{pairs:?}");
     let breach = daemon.log_line("a breach", |line| line["msg"] == "isolation_breach");
-    assert!(text(&breach["issues"]).contains("port"), "{breach}");
+    assert!(text(&breach["issue"]).contains("port"), "{breach}");
+    assert_eq!(daemon.metrics()["isolation"]["breaches_found"], 6, "one for each pair");
     assert_no_secret_is_told(&daemon, &report);
+    assert_nothing_is_left(&daemon);
+}
+
+#[test]
+fn in_the_sandbox_no_secret_leaks() {
+    let (daemon, _agents) = Daemon::with_agents(BUILT_IN, 4);
+    let report = check(&daemon);
+    assert_eq!(outcomes(&report), ["checked"; 4], "{report}");
+    for agent in report["agents"].as_array().unwrap() {
+        assert!(names(&agent["planted"]).contains("process_environment"), "{agent}");
+        assert!(names(&agent["tried"]).contains("files"), "{agent}");
+    }
+    // What this kernel cannot close is said, and is the only way by which anything leaks.
+    let isolation = daemon.get("/isolation-report").ok();
+    let missing = isolation["not_enforced"].as_array().unwrap().iter();
+    let missing: BTreeSet<_> = missing.map(|guard| text(&guard["guard"])).collect();
+    let open = |way: &str| match way {
+        "port" => missing.contains("tcp"),
+        "socket" => missing.contains("abstract_sockets"),
+        _ => missing.contains("files") && missing.contains("uid"),
+    };
+    let leaked = ways(&report);
+    assert!(leaked.iter().all(|way| open(way)), "{missing:?}: {report}");
+    assert_eq!(report["leaked"], !leaked.is_empty());
     assert_nothing_is_left(&daemon);
 }
 

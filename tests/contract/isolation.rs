@@ -22,7 +22,8 @@ fn with_workers(script: &str, agents: usize) -> (Daemon, Vec<String>) {
     let program = Value::from(program);
     let config = format!(
         "[pool]\nautostart = false\n\
-         [worker]\ncommand = [\"python3\", \"-c\", {program}]\nheartbeat_s = 600\nstuck_s = 6000\n"
+         [worker]\ncommand = [\"python3\", \"-c\", {program}]\nheartbeat_s = 600\nstuck_s = 6000\n\
+         [worker.sandbox]\nenabled = false\n"
     );
     Daemon::with_agents(&config, agents)
 }

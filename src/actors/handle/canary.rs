@@ -16,10 +16,10 @@ impl PoolHandle {
         let turn = Arc::clone(&self.canary).try_lock_owned();
         let turn = turn.map_err(|_taken| CallError::CanaryRunning)?;
         let workers = self.ask(&self.router, ListWorkers).await?;
-        let log = self.log.clone();
+        let auditor = Arc::clone(&self.auditor);
         // A task of its own: when the caller goes away, what was planted must still be removed.
         let done = tokio::spawn(async move {
-            let report = canary::run(workers, &log).await;
+            let report = canary::run(workers, &auditor).await;
             drop(turn);
             report
         });

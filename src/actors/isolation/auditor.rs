@@ -137,10 +137,19 @@ impl Auditor {
             breaches.take(now.collect())
         };
         for (agent, incarnation, issue) in new {
-            warn!(self.log, "isolation_breach";
-                "issue" => issue.sentence, "incarnation" => incarnation.get(),
-                "agent_id" => %agent);
+            self.tell(agent, incarnation, &issue.sentence);
         }
+    }
+
+    /// Counts and logs a breach that somebody found in another way than by a look.
+    pub(crate) fn found(&self, agent: AgentId, incarnation: Incarnation, sentence: &str) {
+        self.breaches.lock().unwrap_or_else(PoisonError::into_inner).found += 1;
+        self.tell(agent, incarnation, sentence);
+    }
+
+    fn tell(&self, agent: AgentId, incarnation: Incarnation, sentence: &str) {
+        warn!(self.log, "isolation_breach";
+            "issue" => sentence, "incarnation" => incarnation.get(), "agent_id" => %agent);
     }
 }
 
