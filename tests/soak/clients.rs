@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use daedalus::worker::proc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::super::daemon::Daemon;
@@ -71,8 +74,7 @@ fn some_task(dice: &mut Dice) -> Value {
         33 => json!({"action": "garbage", "then": then}),
         34 => json!({"action": "double_fork"}),
         35 => json!({"action": "children", "count": 2}),
-        36 => json!({"action": "kill_launcher", "then": then}),
-        37 => json!({"action": "hang", "then": then}),
+        36 => json!({"action": "hang", "then": then}),
         _ => json!({"action": "sleep", "seconds": 100, "then": then}),
     };
     json!({"payload": payload, "timeout_s": 1.0})
@@ -92,7 +94,25 @@ pub(crate) fn work(daemon: &Daemon, seed: u64, over: &AtomicBool) -> Tally {
         {
             daemon.ok("POST", &format!("/agents/{agent}/fail"), None);
         }
+        if dice.below(100) == 0 {
+            kill_a_launcher(daemon, &task);
+        }
         tally.count(&daemon.ended(&task));
     }
     tally
+}
+
+/// Kills the launcher above whoever has the task, as the operating system could. In its sandbox no
+/// worker can do that.
+fn kill_a_launcher(daemon: &Daemon, task: &str) {
+    let Some(agent) = daemon.task(task)["assigned_agent_id"].as_str().map(str::to_owned) else {
+        return;
+    };
+    let launcher = daemon.agent(&agent).pid.and_then(proc::parent);
+    // What is left of an ended launcher belongs to the daemon, which has no part in this.
+    if let Some(launcher) = launcher.filter(|launcher| proc::parent(*launcher) == Some(daemon.pid))
+    {
+        // It may just have ended.
+        let _gone = kill(Pid::from_raw(launcher.cast_signed()), Signal::SIGKILL);
+    }
 }

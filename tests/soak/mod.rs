@@ -22,7 +22,8 @@ const CLIENTS: u64 = 24;
 /// Ended tasks leave the store as soon as they may, so that it comes to an end of growing, too.
 const CONFIG: &str = "[pool]\nsize = 16\nrestarts_max = 1000\nrestart_window_s = 1\n\
                       [queue]\nmax_depth = 1000\nbackoff_first_s = 0.05\nexclusion_relax_s = 0.2\n\
-                      [store]\nretention = \"60s\"\n[log]\nlevel = \"info\"\n";
+                      [store]\nretention = \"60s\"\n[log]\nlevel = \"info\"\n\
+                      [worker.sandbox]\nenabled = true\n";
 
 /// How long: as the variable says, or so that it shows that this works.
 fn length() -> Duration {
