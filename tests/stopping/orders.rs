@@ -9,19 +9,52 @@ use serde_json::{Value, json};
 use super::super::daemon::Daemon;
 use super::super::os::{self, mark_of, marked};
 use super::late::Lateness;
-use super::work::{self, ALL, Work, assert_stopped, over, started};
+use super::work::{self, Place, Work, assert_stopped, over, started};
 
 const NEVER_S: f64 = 600.0;
 
-/// A daemon whose agents are at every sort of work; the tasks, in the order of [`ALL`].
-fn at_work(timeout_s: f64, name: impl Fn(&Work) -> &str) -> (Daemon, Vec<(&'static Work, String)>) {
-    let daemon = work::daemon("");
-    let tasks: Vec<_> =
-        ALL.iter().map(|work| (work, work::begin(&daemon, name(work), timeout_s))).collect();
+/// A daemon whose agents are at every sort of work, and two more.
+struct Stage {
+    daemon: Daemon,
+    agents: usize,
+    tasks: Vec<(&'static Work, String)>,
+}
+
+fn at_work(place: Place, timeout_s: f64, name: impl Fn(&Work) -> &str) -> Stage {
+    let (daemon, agents) = place.daemon();
+    let tasks: Vec<_> = place
+        .works()
+        .iter()
+        .map(|work| (work, work::begin(&daemon, name(work), timeout_s)))
+        .collect();
     for (_, task) in &tasks {
         started(&daemon, task);
     }
-    (daemon, tasks)
+    Stage { daemon, agents, tasks }
+}
+
+/// Each order in a sandbox, and without one, where a worker can kill its launcher.
+macro_rules! in_both_places {
+    ($($order:ident, $open:ident, $run:ident;)*) => {$(
+        #[test]
+        fn $order() {
+            $run(Place::Sandbox);
+        }
+
+        #[test]
+        fn $open() {
+            $run(Place::Open);
+        }
+    )*};
+}
+
+in_both_places! {
+    cancel, cancel_without_a_sandbox, cancels;
+    time_out, time_out_without_a_sandbox, times_out;
+    fail, fail_without_a_sandbox, fails;
+    removal, removal_without_a_sandbox, removes;
+    end_of_the_pool, end_of_the_pool_without_a_sandbox, ends_pool;
+    end_of_the_daemon, end_of_the_daemon_without_a_sandbox, ends_daemon;
 }
 
 /// Does something to each task at the same time.
@@ -55,9 +88,8 @@ fn assert_done_elsewhere(daemon: &Daemon, task: &str, outcome: &str) {
     assert_eq!((&task["attempt_count"], &task["result"]), (&json!(2), &json!("elsewhere")));
 }
 
-#[test]
-fn cancel() {
-    let (daemon, tasks) = at_work(NEVER_S, |work| work.name);
+fn cancels(place: Place) {
+    let Stage { daemon, agents, tasks } = at_work(place, NEVER_S, |work| work.name);
     let late = Lateness::measure();
     each(&daemon, &tasks, |daemon, task| {
         let answer = daemon.ok("POST", &format!("/tasks/{task}/cancel"), None);
@@ -69,13 +101,12 @@ fn cancel() {
         assert_eq!((&task["status"], &task["attempt_count"]), (&json!("cancelled"), &json!(1)));
         assert_back(&daemon, &task, work);
     }
-    daemon.assert_no_orphans(ALL.len() + 2);
+    daemon.assert_no_orphans(agents);
 }
 
-#[test]
-fn time_out() {
+fn times_out(place: Place) {
     // Long enough to begin everything before.
-    let (daemon, tasks) = at_work(8.0, |work| work.name);
+    let Stage { daemon, agents, tasks } = at_work(place, 8.0, |work| work.name);
     let late = Lateness::measure();
     for (work, task) in &tasks {
         let stopped = over(&daemon, task);
@@ -83,13 +114,12 @@ fn time_out() {
         assert_done_elsewhere(&daemon, task, "timed_out");
         assert_back(&daemon, &stopped, work);
     }
-    daemon.assert_no_orphans(ALL.len() + 2);
+    daemon.assert_no_orphans(agents);
 }
 
-#[test]
-fn fail() {
+fn fails(place: Place) {
     // Nobody is asked, so the launcher cannot be killed at that moment: it stands still instead.
-    let (daemon, tasks) = at_work(NEVER_S, |work| match work.name {
+    let Stage { daemon, agents, tasks } = at_work(place, NEVER_S, |work| match work.name {
         "kills_launcher" => "stops_launcher",
         name => name,
     });
@@ -103,12 +133,11 @@ fn fail() {
         assert_stopped(&daemon.task(task), work, "agent_failed", &late);
         assert_done_elsewhere(&daemon, task, "agent_failed");
     }
-    daemon.assert_no_orphans(ALL.len() + 2);
+    daemon.assert_no_orphans(agents);
 }
 
-#[test]
-fn removal() {
-    let (daemon, tasks) = at_work(NEVER_S, |work| work.name);
+fn removes(place: Place) {
+    let Stage { daemon, tasks, .. } = at_work(place, NEVER_S, |work| work.name);
     let late = Lateness::measure();
     each(&daemon, &tasks, |daemon, task| {
         let agent = agent_of(&daemon.task(task));
@@ -123,12 +152,12 @@ fn removal() {
     daemon.assert_no_orphans(2);
 }
 
-#[test]
-fn end_of_the_pool() {
-    let (daemon, tasks) = at_work(NEVER_S, |work| work.name);
+fn ends_pool(place: Place) {
+    let Stage { daemon, agents, tasks } = at_work(place, NEVER_S, |work| work.name);
     let late = Lateness::measure();
     let closed = daemon.ok("DELETE", "/pool", None);
-    assert_eq!((&closed["agents_stopped"], &closed["tasks_requeued"]), (&json!(11), &json!(9)));
+    assert_eq!(closed["agents_stopped"], agents, "{closed}");
+    assert_eq!(closed["tasks_requeued"], tasks.len(), "{closed}");
     assert_eq!(daemon.processes(), BTreeSet::new());
     for (work, task) in &tasks {
         let task = daemon.task(task);
@@ -142,9 +171,8 @@ fn end_of_the_pool() {
     daemon.assert_no_orphans(2);
 }
 
-#[test]
-fn end_of_the_daemon() {
-    let (mut daemon, tasks) = at_work(NEVER_S, |work| work.name);
+fn ends_daemon(place: Place) {
+    let Stage { mut daemon, tasks, .. } = at_work(place, NEVER_S, |work| work.name);
     let mark = daemon.agents().iter().find_map(|agent| mark_of(agent.worker())).expect("a mark");
     let late = Lateness::measure();
     os::send(daemon.pid, Signal::SIGTERM);

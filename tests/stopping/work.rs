@@ -25,8 +25,8 @@ const fn work(name: &'static str, signalled: bool, killed: bool, lives: bool) ->
     Work { name, signalled, killed, lives }
 }
 
-/// All of them.
-pub(crate) const ALL: [Work; 9] = [
+/// All of them; the last kills its launcher, which nobody can in a sandbox.
+const ALL: [Work; 9] = [
     work("loop", false, false, true),
     work("sleep", false, false, true),
     work("blocked", false, false, true),
@@ -38,17 +38,35 @@ pub(crate) const ALL: [Work; 9] = [
     work("kills_launcher", false, false, false),
 ];
 
-/// A daemon with an agent for each sort of work and some for what comes back. In a sandbox a worker
-/// cannot signal its launcher: then its keys go into `worker`.
-pub(crate) fn daemon(worker: &str) -> Daemon {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stopping/worker.py");
-    let size = ALL.len() + 2;
-    let daemon = Daemon::start(&format!(
-        "[pool]\nsize = {size}\n[worker]\ncommand = ['python3', '-u', {program:?}]\n\
-         cancel_grace_s = {GRACE_S:?}\nheartbeat_s = 60\n{worker}"
-    ));
-    daemon.all_idle(size);
-    daemon
+/// Where the workers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Sandbox,
+    Open,
+}
+
+impl Place {
+    /// The sorts of work that there can be.
+    pub(crate) fn works(self) -> &'static [Work] {
+        match self {
+            Self::Sandbox => &ALL[..ALL.len() - 1],
+            Self::Open => &ALL,
+        }
+    }
+
+    /// A daemon with an agent for each sort of work and two for what comes back.
+    pub(crate) fn daemon(self) -> (Daemon, usize) {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stopping/worker.py");
+        let size = self.works().len() + 2;
+        let confined = self == Self::Sandbox;
+        let daemon = Daemon::start(&format!(
+            "[pool]\nsize = {size}\n[worker]\ncommand = ['python3', '-u', {program:?}]\n\
+             cancel_grace_s = {GRACE_S:?}\nheartbeat_s = 60\n\
+             [worker.sandbox]\nenabled = {confined}\n"
+        ));
+        daemon.all_idle(size);
+        (daemon, size)
+    }
 }
 
 /// Begins the work, and waits until it resists; its task.
