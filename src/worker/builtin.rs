@@ -48,12 +48,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::builtin_actions::{self, Outcome};
 use super::builtin_canary::{Canary, Order};
+use super::builtin_frames::{Cancel, Ended, Head, Init, Ping, Task, ToolResult};
 use super::{environment, protocol};
 use crate::domain::{Attempt, TaskId};
 
@@ -149,14 +150,6 @@ enum Job {
     Canary(Order),
 }
 
-/// A task as the daemon gave it.
-#[derive(Deserialize)]
-pub(super) struct Task {
-    pub(super) task_id: TaskId,
-    pub(super) attempt: Attempt,
-    pub(super) payload: Box<RawValue>,
-}
-
 #[derive(Default)]
 pub(super) struct Worker {
     output: Mutex<Output>,
@@ -188,49 +181,6 @@ struct Running {
     calls: u64,
     /// Answers that nobody has taken yet.
     answers: BTreeMap<u64, ToolResult>,
-}
-
-/// The answer to a call of a tool: a value, or why not.
-#[derive(Deserialize)]
-pub(super) struct ToolResult {
-    call_id: u64,
-    #[serde(default)]
-    pub(super) value: Option<Value>,
-    #[serde(default)]
-    pub(super) code: String,
-    #[serde(default)]
-    pub(super) message: String,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Deserialize)]
-struct Init {
-    proto: u32,
-    heartbeat_s: f64,
-    max_frame_bytes: usize,
-}
-
-#[derive(Deserialize)]
-struct Cancel {
-    task_id: TaskId,
-    attempt: Attempt,
-}
-
-#[derive(Deserialize)]
-struct Ping {
-    nonce: u64,
-}
-
-#[derive(Serialize)]
-struct Ended<'a> {
-    task_id: TaskId,
-    attempt: Attempt,
-    output: &'a RawValue,
 }
 
 /// A panic of a thread here ends the worker anyway.

@@ -14,7 +14,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::builtin::{Task, Worker, mask_sigterm};
+use super::builtin::{Worker, mask_sigterm};
+use super::builtin_frames::Task;
 use super::builtin_tools;
 use crate::domain::{Attempt, TaskId};
 

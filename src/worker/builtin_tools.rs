@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::builtin::{ToolResult, Worker};
+use super::builtin::Worker;
+use super::builtin_frames::ToolResult;
 
 /// How often it looks at what it has handed out.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

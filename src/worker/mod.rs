@@ -22,6 +22,7 @@ pub mod workdir;
 
 mod builtin_actions;
 mod builtin_canary;
+mod builtin_frames;
 mod builtin_look;
 mod builtin_tools;
 mod spawner_thread;
