@@ -8,6 +8,11 @@ use super::Inode;
 /// The device number of `/dev/null`, wherever it stands.
 const NULL_DEVICE: (u32, u32) = (1, 3);
 
+/// Devices that hand nothing from one process to another, although all have one inode: `/dev/zero`,
+/// `/dev/full`, `/dev/random`, `/dev/urandom`, and the names of whatever terminal is one's own
+/// (`/dev/tty`) and of a new one (`/dev/ptmx`).
+const NAMELESS_DEVICES: [(u32, u32); 6] = [(1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)];
+
 /// One open file of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenFile {
@@ -28,8 +33,8 @@ pub struct OpenFile {
 pub enum FileKind {
     /// A socket.
     Socket,
-    /// Something of the kernel that names nothing others could have: an epoll, a timer. They all
-    /// have one inode.
+    /// Something of the kernel that names nothing others could have: an epoll, a timer, a device
+    /// such as `/dev/zero`. They all have one inode.
     Anonymous,
     /// `/dev/null`.
     Null,
@@ -59,15 +64,25 @@ fn open_file(folder: &str, fd: u32) -> Option<OpenFile> {
     // The link's own mode says how it was opened, which spares a look into fdinfo.
     let writable = fs::symlink_metadata(&link).ok()?.mode() & 0o200 != 0;
     let meta = fs::metadata(&link).ok()?;
-    let null = rustix::fs::makedev(NULL_DEVICE.0, NULL_DEVICE.1);
     let kind = if meta.file_type().is_socket() {
         FileKind::Socket
     } else if target.starts_with("anon_inode:") {
         FileKind::Anonymous
-    } else if meta.file_type().is_char_device() && meta.rdev() == null {
-        FileKind::Null
+    } else if meta.file_type().is_char_device() {
+        of_device(meta.rdev())
     } else {
         FileKind::File
     };
     Some(OpenFile { fd, target, kind, inode: (meta.dev(), meta.ino()), writable })
+}
+
+fn of_device(number: u64) -> FileKind {
+    let number = (rustix::fs::major(number), rustix::fs::minor(number));
+    if number == NULL_DEVICE {
+        FileKind::Null
+    } else if NAMELESS_DEVICES.contains(&number) {
+        FileKind::Anonymous
+    } else {
+        FileKind::File
+    }
 }

@@ -13,8 +13,12 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    fn below(folder: &Path, name: &str) -> Self {
         let name = format!("daedalus-inspect-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = folder.join(name);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -107,7 +111,8 @@ fn a_file_says_whether_it_can_be_written_and_two_processes_name_it_alike() {
 
 #[test]
 fn shared_memory_is_named_alike_as_a_map_and_as_a_file() {
-    let place = Place::new("maps");
+    // There the kernel says the same of a map as of a file, whatever the file system of the tests.
+    let place = Place::below(Path::new("/dev/shm"), "maps");
     let file = place.0.join("memory");
     fs::write(&file, [0; 4096]).unwrap();
     let script = "import mmap; f = open('memory', 'r+b'); m = mmap.mmap(f.fileno(), 4096)";
@@ -120,6 +125,26 @@ fn shared_memory_is_named_alike_as_a_map_and_as_a_file() {
     };
     assert_eq!(map(&one), map(&two));
     assert_eq!(map(&one), file_named(&one, &file).inode);
+}
+
+#[test]
+fn a_device_that_hands_nothing_on_is_nothing_in_common() {
+    let place = Place::new("devices");
+    let script = "import os, pty\n\
+        for name in ['zero', 'full', 'random', 'urandom']: os.open('/dev/' + name, os.O_RDWR)\n\
+        ends = pty.openpty()";
+    let files = |actor: &Actor| actor.sight().files.unwrap();
+    let (one, two) = (Actor::at(script, &place.0), Actor::at(script, &place.0));
+    let (one, two) = (files(&one), files(&two));
+    let devices = one.iter().filter(|file| file.kind == FileKind::Anonymous);
+    assert_eq!(devices.count(), 5, "{one:?}");
+    let terminal = |files: &[OpenFile]| {
+        let found = files.iter().rfind(|file| file.target.starts_with("/dev/pts/"));
+        let found = found.unwrap_or_else(|| panic!("{files:?}"));
+        (found.kind, found.inode)
+    };
+    assert_eq!(terminal(&one).0, FileKind::File);
+    assert_ne!(terminal(&one).1, terminal(&two).1, "each has a terminal of its own");
 }
 
 #[test]
