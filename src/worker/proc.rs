@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
-pub use memory::{tree_mapped_bytes, tree_own_bytes, tree_rss_bytes};
+pub use memory::{OwnMemory, tree_mapped_bytes, tree_own_bytes, tree_rss_bytes};
 
 /// The children of `pid`, those that ended and wait to be reaped among them, oldest first.
 ///

@@ -1,14 +1,19 @@
 //! The memory of agents, against `worker.memory_limit_mb`.
+//!
+//! Reading it takes the kernel milliseconds, and for ever when it does not answer for a process, so
+//! it is done off the arbiter, by one thread at a time.
 
 use std::time::Duration;
 
-use actix::{AsyncContext, Context};
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt, AsyncContext, Context};
 use slog::warn;
 
 use super::Watcher;
+use crate::actors::handle::blocking;
 use crate::actors::messages::AgentFailed;
-use crate::domain::{AgentId, Failure};
-use crate::worker::proc;
+use crate::domain::{AgentId, Failure, Incarnation};
+use crate::worker::proc::{self, OwnMemory};
 
 /// How often it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -16,12 +21,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const MB: u64 = 1 << 20;
 
 /// What is known of the memory of one agent.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MemoryUse {
     /// Whether it was said that it is high, and it was not low again since.
     warned: bool,
     /// The cheap figure and the exact one, when that was asked for last.
     known: Option<(u64, u64)>,
+}
+
+/// An agent whose memory is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Subject {
+    id: AgentId,
+    incarnation: Incarnation,
+    launcher_pid: u32,
+    memory: MemoryUse,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -35,19 +49,20 @@ enum Verdict {
 
 impl MemoryUse {
     /// Judges `mapped`, which may be too much; near the limit `own` says how much it really is. That
-    /// is dear, so it is asked again only when the cheap figure has changed.
-    fn judge(&mut self, limit: u64, mapped: u64, own: impl FnOnce() -> u64) -> Verdict {
+    /// is dear, so it is asked again only when the cheap figure has changed. Where it is not exact,
+    /// it may be far too much, so nobody fails for it.
+    fn judge(&mut self, limit: u64, mapped: u64, own: impl FnOnce() -> OwnMemory) -> Verdict {
         let high = limit / 5 * 4;
-        let memory = match self.known {
-            _ if mapped < high => mapped,
-            Some((then, own)) if then.abs_diff(mapped) < MB => own,
+        let (memory, is_exact) = match self.known {
+            _ if mapped < high => (mapped, false),
+            Some((then, own)) if then.abs_diff(mapped) < MB => (own, true),
             _ => {
-                let own = own();
-                self.known = Some((mapped, own));
-                own
+                let OwnMemory { bytes, is_exact } = own();
+                self.known = is_exact.then_some((mapped, bytes));
+                (bytes, is_exact)
             }
         };
-        if memory > limit {
+        if memory > limit && is_exact {
             return Verdict::TooHigh(memory);
         }
         if memory < limit / 10 * 7 {
@@ -66,38 +81,60 @@ impl Watcher {
     /// Looks at the memory of every agent from now on, if it has a limit.
     pub(super) fn watch_memory(&self, ctx: &mut Context<Self>) {
         if let Some(limit) = self.memory_limit {
-            ctx.run_later(LOOK_AGAIN, move |watcher, ctx| {
-                watcher.look_at_memory(limit);
-                watcher.watch_memory(ctx);
-            });
+            ctx.run_later(LOOK_AGAIN, move |watcher, ctx| watcher.look_at_memory(limit, ctx));
         }
     }
 
-    fn look_at_memory(&mut self, limit: u64) {
-        let mut failed: Vec<(AgentId, u64)> = Vec::new();
-        for (&id, watched) in &mut self.watched {
-            let root = watched.launcher_pid;
-            let mapped = proc::tree_mapped_bytes(root);
-            match watched.memory.judge(limit, mapped, || proc::tree_own_bytes(root)) {
-                Verdict::Fine => {}
-                Verdict::High(memory) => warn!(self.log, "agent_memory_high";
-                    "limit_mb" => limit / MB, "memory_mb" => memory / MB,
-                    "incarnation" => watched.incarnation.get(), "agent_id" => %id),
-                Verdict::TooHigh(memory) => failed.push((id, memory)),
+    /// The next look comes after this one has ended, however long that takes.
+    fn look_at_memory(&self, limit: u64, ctx: &mut Context<Self>) {
+        let subject = |(&id, watched): (&AgentId, &super::Watched)| Subject {
+            id,
+            incarnation: watched.incarnation,
+            launcher_pid: watched.launcher_pid,
+            memory: watched.memory,
+        };
+        let subjects: Vec<_> = self.watched.iter().map(subject).collect();
+        let look = blocking(move || subjects.into_iter().map(|one| look(one, limit)).collect());
+        let judged =
+            wrap_future(look).map(move |looked: Result<Vec<_>, _>, watcher: &mut Self, ctx| {
+                for (subject, verdict) in looked.unwrap_or_default() {
+                    watcher.act_on_memory(subject, &verdict, limit);
+                }
+                watcher.watch_memory(ctx);
+            });
+        ctx.spawn(judged);
+    }
+
+    fn act_on_memory(&mut self, subject: Subject, verdict: &Verdict, limit: u64) {
+        let Subject { id, incarnation, memory, .. } = subject;
+        // Its life may have ended meanwhile.
+        let watched = self.watched.get_mut(&id).filter(|now| now.incarnation == incarnation);
+        let Some(watched) = watched else { return };
+        watched.memory = memory;
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::High(memory) => warn!(self.log, "agent_memory_high";
+                "limit_mb" => limit / MB, "memory_mb" => memory / MB,
+                "incarnation" => incarnation.get(), "agent_id" => %id),
+            Verdict::TooHigh(memory) => {
+                self.watched.remove(&id);
+                let detail = format!(
+                    "it took {} MB of memory, and worker.memory_limit_mb allows {} MB",
+                    memory.div_ceil(MB),
+                    limit / MB
+                );
+                let failure = Failure::new("memory_limit", detail);
+                self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: false });
             }
         }
-        for (id, memory) in failed {
-            let Some(watched) = self.watched.remove(&id) else { continue };
-            let detail = format!(
-                "it took {} MB of memory, and worker.memory_limit_mb allows {} MB",
-                memory.div_ceil(MB),
-                limit / MB
-            );
-            let failure = Failure::new("memory_limit", detail);
-            let incarnation = watched.incarnation;
-            self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: false });
-        }
     }
+}
+
+fn look(mut subject: Subject, limit: u64) -> (Subject, Verdict) {
+    let root = subject.launcher_pid;
+    let mapped = proc::tree_mapped_bytes(root);
+    let verdict = subject.memory.judge(limit, mapped, || proc::tree_own_bytes(root));
+    (subject, verdict)
 }
 
 #[cfg(test)]
@@ -106,8 +143,13 @@ mod tests {
 
     const LIMIT: u64 = 100 * MB;
 
-    fn dear() -> u64 {
+    fn dear() -> OwnMemory {
         panic!("nobody should ask for it")
+    }
+
+    /// What the dear look says.
+    fn exact(bytes: u64) -> impl FnOnce() -> OwnMemory {
+        move || OwnMemory { bytes, is_exact: true }
     }
 
     #[test]
@@ -120,28 +162,38 @@ mod tests {
     #[test]
     fn near_the_limit_it_is_said_once_until_it_was_low_again() {
         let mut memory = MemoryUse::default();
-        assert_eq!(memory.judge(LIMIT, 80 * MB, || 80 * MB), Verdict::High(80 * MB));
-        assert_eq!(memory.judge(LIMIT, 95 * MB, || 95 * MB), Verdict::Fine);
+        assert_eq!(memory.judge(LIMIT, 80 * MB, exact(80 * MB)), Verdict::High(80 * MB));
+        assert_eq!(memory.judge(LIMIT, 95 * MB, exact(95 * MB)), Verdict::Fine);
         assert_eq!(memory.judge(LIMIT, 75 * MB, dear), Verdict::Fine);
-        assert_eq!(memory.judge(LIMIT, 90 * MB, || 90 * MB), Verdict::Fine, "75 % is not low");
+        assert_eq!(memory.judge(LIMIT, 90 * MB, exact(90 * MB)), Verdict::Fine, "75 % is not low");
         assert_eq!(memory.judge(LIMIT, 69 * MB, dear), Verdict::Fine);
-        assert_eq!(memory.judge(LIMIT, 82 * MB, || 82 * MB), Verdict::High(82 * MB));
+        assert_eq!(memory.judge(LIMIT, 82 * MB, exact(82 * MB)), Verdict::High(82 * MB));
     }
 
     #[test]
     fn only_the_exact_figure_fails_an_agent() {
         let mut memory = MemoryUse::default();
-        assert_eq!(memory.judge(LIMIT, 900 * MB, || 50 * MB), Verdict::Fine);
-        assert_eq!(memory.judge(LIMIT, 902 * MB, || LIMIT), Verdict::High(LIMIT));
-        assert_eq!(memory.judge(LIMIT, 904 * MB, || LIMIT + 1), Verdict::TooHigh(LIMIT + 1));
+        assert_eq!(memory.judge(LIMIT, 900 * MB, exact(50 * MB)), Verdict::Fine);
+        assert_eq!(memory.judge(LIMIT, 902 * MB, exact(LIMIT)), Verdict::High(LIMIT));
+        assert_eq!(memory.judge(LIMIT, 904 * MB, exact(LIMIT + 1)), Verdict::TooHigh(LIMIT + 1));
+    }
+
+    #[test]
+    fn a_figure_that_is_not_exact_warns_and_fails_nobody() {
+        let mut memory = MemoryUse::default();
+        let vague = |bytes| move || OwnMemory { bytes, is_exact: false };
+        assert_eq!(memory.judge(LIMIT, 900 * MB, vague(900 * MB)), Verdict::High(900 * MB));
+        assert_eq!(memory.judge(LIMIT, 900 * MB, vague(900 * MB)), Verdict::Fine, "it was said");
+        let exact = exact(LIMIT + 1);
+        assert_eq!(memory.judge(LIMIT, 900 * MB, exact), Verdict::TooHigh(LIMIT + 1));
     }
 
     #[test]
     fn the_exact_figure_is_asked_for_when_something_changed() {
         let mut memory = MemoryUse::default();
-        assert_eq!(memory.judge(LIMIT, 120 * MB, || 60 * MB), Verdict::Fine);
+        assert_eq!(memory.judge(LIMIT, 120 * MB, exact(60 * MB)), Verdict::Fine);
         assert_eq!(memory.judge(LIMIT, 120 * MB + 4096, dear), Verdict::Fine);
-        assert_eq!(memory.judge(LIMIT, 121 * MB, || 61 * MB), Verdict::Fine);
-        assert_eq!(memory.judge(LIMIT, 119 * MB, || 59 * MB), Verdict::Fine);
+        assert_eq!(memory.judge(LIMIT, 121 * MB, exact(61 * MB)), Verdict::Fine);
+        assert_eq!(memory.judge(LIMIT, 119 * MB, exact(59 * MB)), Verdict::Fine);
     }
 }
