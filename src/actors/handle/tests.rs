@@ -56,6 +56,10 @@ impl History for Blind {
 
 /// A pool without agents, whose tasks fail with their first failure.
 fn pool() -> PoolHandle {
+    pool_that_waits(Duration::from_secs(20))
+}
+
+fn pool_that_waits(call_timeout: Duration) -> PoolHandle {
     let (log, fatal) = (Logger::root(Discard, o!()), Fatal::new());
     let spawner = Spawner::start(SpawnerOptions {
         sandbox: None,
@@ -92,7 +96,7 @@ fn pool() -> PoolHandle {
             cancel_grace: patience,
             log: log.clone(),
         },
-        call_timeout: patience,
+        call_timeout,
         drain: Duration::ZERO,
         isolation_check: None,
     };
@@ -127,5 +131,26 @@ fn whoever_failed_an_agent_is_not_told_that_nothing_changed() {
             Err(CallError::StoreUnreadable),
             "this changed nothing"
         );
+    });
+}
+
+#[test]
+fn a_look_that_does_not_end_holds_up_nobody_for_ever() {
+    System::new().block_on(async {
+        let pool = pool_that_waits(Duration::from_secs(1));
+        let spawned = SpawnAgent { kind: None, types: TaskTypes::ALL };
+        let agent = pool.spawn(spawned).await.expect("there is room");
+        let looking = pool.auditor.look_for_long().await;
+        pool.auditor.know(agent.id, agent.incarnation, "known before");
+        let limit = Duration::from_secs(30);
+        let report = tokio::time::timeout(limit, pool.isolation_report()).await;
+        let report = report.expect("it gives up").map(|_| ());
+        assert_eq!(report, Err(CallError::NoAnswer(pool.call_timeout)));
+        let listed = tokio::time::timeout(limit, pool.agent_reports()).await;
+        let listed = listed.expect("it gives up").expect("it says what is known");
+        assert_eq!(listed[0].issues[0].sentence, "known before");
+        drop(looking);
+        assert_eq!(pool.isolation_report().await.expect("a report").breaches(), 0);
+        assert_eq!(pool.agent_report(agent.id).await.expect("it is there").issues, []);
     });
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, WrapFuture};
 use slog::{Logger, warn};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use uuid::Uuid;
 
 use super::{IsolationReport, Issue, look};
@@ -22,6 +22,10 @@ use crate::worker::environment;
 /// How old a check may be to answer for the agents of a listing, which may be asked for often.
 const FRESH_US: u64 = 1_000_000;
 
+/// How long a listing of agents waits for a check. It says what is known then: whatever keeps the
+/// kernel from answering for one process must not keep anybody from seeing the others.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long agents that start one after the other are waited for, to be checked at once.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -32,19 +36,22 @@ pub(crate) struct Auditor {
     call_timeout: Duration,
     clock: Clock,
     /// The names of the variables that a worker is given.
-    given: Arc<BTreeSet<String>>,
+    given: BTreeSet<String>,
     log: Logger,
     /// Held during a check, so that there is one at a time.
-    last: tokio::sync::Mutex<Option<Last>>,
-    breaches: Mutex<Breaches>,
+    turn: Turn,
+    last: Mutex<Last>,
 }
 
+/// Whoever holds it may look.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// The last check.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
-    at_us: u64,
-    lives: Vec<Life>,
-    issues: BTreeMap<AgentId, Vec<Issue>>,
+    /// When, and which lives it was about.
+    of: Option<(u64, Vec<Life>)>,
+    breaches: Breaches,
 }
 
 /// What a check is about: an agent, its life and its process.
@@ -69,43 +76,52 @@ impl Auditor {
     ) -> Self {
         let nobody = AgentId::from_uuid(Uuid::nil());
         let given = environment::build("", nobody, Path::new(""), env);
-        let given = Arc::new(given.into_iter().map(|(name, _)| name).collect());
-        let (last, breaches) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { router, call_timeout, clock, given, log, last, breaches }
+        let given = given.into_iter().map(|(name, _)| name).collect();
+        let (turn, last) = (Turn::default(), Mutex::default());
+        Self { router, call_timeout, clock, given, log, turn, last }
     }
 
     /// Measures now.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub(crate) async fn report(&self) -> Result<IsolationReport, CallError> {
-        let mut last = self.last.lock().await;
-        let views = ask(&self.router, self.call_timeout, ListAgents).await?;
-        self.check(views, &mut last).await
+    /// See [`CallError`]; `NoAnswer` also when the kernel does not answer for some process.
+    pub(crate) async fn report(self: &Arc<Self>) -> Result<IsolationReport, CallError> {
+        let within = self.call_timeout;
+        let checked = async {
+            let turn = Arc::clone(&self.turn).lock_owned().await;
+            let views = ask(&self.router, within, ListAgents).await?;
+            self.check(views, turn).await
+        };
+        let checked = tokio::time::timeout(within, checked).await;
+        checked.unwrap_or(Err(CallError::NoAnswer(within)))
     }
 
-    /// The issues of these agents, measured now or a moment ago.
+    /// The issues of these agents, measured now or a moment ago; what was known before when that
+    /// takes long.
     ///
     /// # Errors
     /// See [`CallError`].
     pub(crate) async fn issues(
-        &self,
+        self: &Arc<Self>,
         views: &[AgentView],
     ) -> Result<BTreeMap<AgentId, Vec<Issue>>, CallError> {
-        let mut last = self.last.lock().await;
-        if let Some(last) = &*last
-            && self.clock.mono_us().saturating_sub(last.at_us) < FRESH_US
-            && last.lives == lives(views)
-        {
-            return Ok(last.issues.clone());
+        let checked = async {
+            let turn = Arc::clone(&self.turn).lock_owned().await;
+            if !self.last().is_fresh(self.clock.mono_us(), views) {
+                self.check(views.to_vec(), turn).await?;
+            }
+            Ok::<(), CallError>(())
+        };
+        let within = PATIENCE.min(self.call_timeout);
+        if let Ok(checked) = tokio::time::timeout(within, checked).await {
+            checked?;
         }
-        self.check(views.to_vec(), &mut last).await?;
-        Ok(last.as_ref().map(|last| last.issues.clone()).unwrap_or_default())
+        Ok(self.last().breaches.of(views))
     }
 
     /// What was found so far.
     pub(crate) fn metrics(&self) -> IsolationMetrics {
-        let breaches = self.breaches.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaches = &self.last().breaches;
         IsolationMetrics {
             breaches: breaches.now.len() as u64,
             breaches_found: breaches.found,
@@ -113,28 +129,31 @@ impl Auditor {
         }
     }
 
+    /// It goes on, and counts, when nobody waits for it any more.
     async fn check(
-        &self,
+        self: &Arc<Self>,
         views: Vec<AgentView>,
-        last: &mut Option<Last>,
+        turn: OwnedMutexGuard<()>,
     ) -> Result<IsolationReport, CallError> {
-        let (lives, given) = (lives(&views), Arc::clone(&self.given));
-        let report = blocking(move || look(&views, &given)).await?;
-        self.note(&report);
-        let issues = report.agents.iter().map(|agent| (agent.agent_id, agent.issues.clone()));
-        *last = Some(Last { at_us: self.clock.mono_us(), lives, issues: issues.collect() });
-        Ok(report)
+        let auditor = Arc::clone(self);
+        let check = move || {
+            let report = look(&views, &auditor.given);
+            auditor.note(&report, &views);
+            report
+        };
+        in_turn(turn, check).await
     }
 
     /// Counts the breaches, and logs those that were not there at the last check.
-    fn note(&self, report: &IsolationReport) {
+    fn note(&self, report: &IsolationReport, views: &[AgentView]) {
         let now = report.agents.iter().flat_map(|agent| {
             let life = (agent.agent_id, agent.incarnation);
             agent.issues.iter().map(move |issue| (life.0, life.1, issue.clone()))
         });
         let new = {
-            let mut breaches = self.breaches.lock().unwrap_or_else(PoisonError::into_inner);
-            breaches.take(now.collect())
+            let mut last = self.last();
+            last.of = Some((self.clock.mono_us(), lives(views)));
+            last.breaches.take(now.collect())
         };
         for (agent, incarnation, issue) in new {
             self.tell(agent, incarnation, &issue.sentence);
@@ -143,8 +162,12 @@ impl Auditor {
 
     /// Counts and logs a breach that somebody found in another way than by a look.
     pub(crate) fn found(&self, agent: AgentId, incarnation: Incarnation, sentence: &str) {
-        self.breaches.lock().unwrap_or_else(PoisonError::into_inner).found += 1;
+        self.last().breaches.found += 1;
         self.tell(agent, incarnation, sentence);
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, agent: AgentId, incarnation: Incarnation, sentence: &str) {
@@ -153,7 +176,38 @@ impl Auditor {
     }
 }
 
+/// Runs `work` on a thread that may block. The turn ends with it and not with whoever waits for it.
+async fn in_turn<T: Send + 'static>(
+    turn: OwnedMutexGuard<()>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CallError> {
+    blocking(move || {
+        let _until_it_is_done = turn;
+        work()
+    })
+    .await
+}
+
+impl Last {
+    fn is_fresh(&self, now_us: u64, views: &[AgentView]) -> bool {
+        self.of.as_ref().is_some_and(|(at_us, of)| {
+            now_us.saturating_sub(*at_us) < FRESH_US && *of == lives(views)
+        })
+    }
+}
+
 impl Breaches {
+    /// What was found of these lives.
+    fn of(&self, views: &[AgentView]) -> BTreeMap<AgentId, Vec<Issue>> {
+        let mut issues: BTreeMap<AgentId, Vec<Issue>> = BTreeMap::new();
+        for (agent, incarnation, issue) in &self.now {
+            if views.iter().any(|view| (view.id, view.incarnation) == (*agent, *incarnation)) {
+                issues.entry(*agent).or_default().push(issue.clone());
+            }
+        }
+        issues
+    }
+
     /// Takes what a check found. Returns what is new of it; a share with one more is not.
     fn take(
         &mut self,
@@ -218,7 +272,8 @@ impl Actor for IsolationAuditor {
                 if is_start {
                     tokio::time::sleep(GATHER).await;
                 }
-                // It fails when the daemon ends, or is too busy to say who is there.
+                // It fails when the daemon ends, is too busy to say who is there, or the kernel does
+                // not answer for some process.
                 let _next_time = auditor.report().await;
             }
         };
@@ -228,7 +283,54 @@ impl Actor for IsolationAuditor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::actors::tests::agent;
+
+    impl Auditor {
+        /// Looks for as long as it is held.
+        pub(in crate::actors) async fn look_for_long(&self) -> OwnedMutexGuard<()> {
+            Arc::clone(&self.turn).lock_owned().await
+        }
+
+        /// A breach that the last look found.
+        pub(in crate::actors) fn know(&self, agent: AgentId, incarnation: Incarnation, what: &str) {
+            let issue = Issue { what: what.to_owned(), sentence: what.to_owned() };
+            self.last().breaches.now.insert((agent, incarnation, issue));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_keeps_its_turn_when_nobody_waits_for_it_any_more() {
+        let turn = Turn::default();
+        let (begun, has_begun) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let work = move || {
+            begun.send(()).expect("somebody waits for it");
+            ends.recv().expect("it is told");
+        };
+        let waiting = tokio::spawn(in_turn(Arc::clone(&turn).lock_owned().await, work));
+        tokio::task::spawn_blocking(move || has_begun.recv()).await.unwrap().unwrap();
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert!(turn.try_lock().is_err(), "there would be two looks");
+        end.send(()).expect("it still runs");
+        let patience = Duration::from_secs(20);
+        let next = tokio::time::timeout(patience, turn.lock()).await;
+        assert!(next.is_ok(), "it has ended");
+    }
+
+    #[test]
+    fn what_is_known_is_known_of_one_life() {
+        let mut view = agent(1);
+        let issue = Issue { what: "x".to_owned(), sentence: "x".to_owned() };
+        let mut breaches = Breaches::default();
+        breaches.take([(view.id, view.incarnation, issue.clone())].into());
+        assert_eq!(breaches.of(&[agent(2), view.clone()]), [(view.id, vec![issue])].into());
+        view.incarnation = view.incarnation.next();
+        assert_eq!(breaches.of(&[view]), BTreeMap::new());
+    }
 
     #[test]
     fn a_breach_is_new_once_until_it_went_away() {
