@@ -3,11 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Subject;
-use crate::domain::{AgentId, Guard};
+use crate::domain::{AgentId, Confinement, Guard};
 use crate::worker::inspect::{FileKind, Inode, OpenFile, Sight};
 
 /// Variables that a shell makes by itself, so that they may be like the daemon's by chance.
 const MADE_BY_SHELLS: [&str; 4] = ["PWD", "OLDPWD", "SHLVL", "_"];
+
+/// What the kernel calls the namespace of System V memory.
+const IPC: &str = "ipc";
+
+/// The kernel's number for "there is a filter of system calls".
+const FILTER: u8 = 2;
 
 /// Something that is not as it must be with one agent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +75,7 @@ pub(super) fn find(
     given: &BTreeSet<String>,
 ) -> Vec<Finding> {
     let mut findings = shared(subjects);
-    let ours = daemon.map(of_daemon).unwrap_or_default();
+    let ours = daemon.map(Ours::of).unwrap_or_default();
     for subject in subjects {
         for (process, what) in alone(subject, subjects, &ours, given) {
             let (agent, own) = (subject.view.id, BTreeSet::from([process]));
@@ -88,6 +94,7 @@ enum Thing {
     Session(u32),
     Group(u32),
     User(u32),
+    IpcNamespace(u64),
     /// A file, a pipe, a socket, a piece of memory.
     Inode(Inode),
 }
@@ -140,6 +147,7 @@ fn what<'a>(thing: &Thing, mut holders: impl Iterator<Item = &'a Hold>) -> Strin
         Thing::Session(session) => format!("session {session}"),
         Thing::Group(group) => format!("process group {group}"),
         Thing::User(uid) => format!("user id {uid}"),
+        Thing::IpcNamespace(number) => format!("IPC namespace {number}"),
         Thing::Inode(_) => {
             let Some(first) = holders.next() else { return String::new() };
             let is_memory = first.is_memory || holders.any(|hold| hold.is_memory);
@@ -177,7 +185,7 @@ fn hold(held: &mut Held, subject: &Subject<'_>) {
         has(Thing::Named("working directory", workdir.display().to_string()), None);
     }
     let confinement = view.process.as_ref().and_then(|process| process.confinement.as_ref());
-    let has_uid = confinement.is_some_and(|confinement| confinement.enforces(Guard::Uid));
+    let enforces = |guard| confinement.is_some_and(|confinement| confinement.enforces(guard));
     for sight in &subject.processes {
         let process = Some(sight.identity());
         has(Thing::Process(sight.pid), process);
@@ -186,8 +194,11 @@ fn hold(held: &mut Held, subject: &Subject<'_>) {
         if confinement.is_some() {
             has(Thing::Session(sight.session), process);
         }
-        if let Some(uid) = sight.uid.filter(|_| has_uid) {
+        if let Some(uid) = sight.uid.filter(|_| enforces(Guard::Uid)) {
             has(Thing::User(uid), process);
+        }
+        if let Some(&number) = sight.namespaces.get(IPC).filter(|_| enforces(Guard::Ipc)) {
+            has(Thing::IpcNamespace(number), process);
         }
     }
     for sight in &subject.processes {
@@ -217,19 +228,28 @@ fn inodes(sight: &Sight) -> impl Iterator<Item = (Inode, &str, bool, bool)> {
         .chain(maps.map(|map| (map.inode, map.path.as_str(), true, true)))
 }
 
-/// What the daemon has and no agent may. Of the pipes to an agent both have an end, so pipes do not
-/// count.
-fn of_daemon(daemon: &Sight) -> BTreeSet<Inode> {
-    let own =
-        inodes(daemon).filter(|(_, name, writable, _)| *writable && !name.starts_with("pipe:"));
-    own.map(|(inode, ..)| inode).collect()
+/// What the daemon has and no agent may.
+#[derive(Debug, Default)]
+struct Ours {
+    inodes: BTreeSet<Inode>,
+    ipc: Option<u64>,
+}
+
+impl Ours {
+    /// Of the pipes to an agent both have an end, so pipes do not count.
+    fn of(daemon: &Sight) -> Self {
+        let own =
+            inodes(daemon).filter(|(_, name, writable, _)| *writable && !name.starts_with("pipe:"));
+        let inodes = own.map(|(inode, ..)| inode).collect();
+        Self { inodes, ipc: daemon.namespaces.get(IPC).copied() }
+    }
 }
 
 /// What is wrong with an agent by itself, each with the process on which it was seen.
 fn alone(
     subject: &Subject<'_>,
     subjects: &[Subject<'_>],
-    of_daemon: &BTreeSet<Inode>,
+    ours: &Ours,
     given: &BTreeSet<String>,
 ) -> Vec<(Process, String)> {
     let mut found = Vec::new();
@@ -245,32 +265,59 @@ fn alone(
             }
         }
         for (inode, name, _, is_memory) in inodes(sight) {
-            if of_daemon.contains(&inode) {
+            if ours.inodes.contains(&inode) {
                 let what = named(name, is_memory);
                 found.push((process, format!("process {pid} has {what}, which the daemon has")));
             }
         }
-        let Some(confinement) = &facts.confinement else { continue };
-        if confinement.enforces(Guard::Privileges) && sight.no_new_privs == Some(false) {
-            let sentence = format!("process {pid} can gain rights, although no_new_privs was set");
-            found.push((process, sentence));
-        }
-        if confinement.enforces(Guard::Uid)
-            && let (Some(expected), Some(uid)) = (confinement.uid, sight.uid)
-            && uid != expected
-        {
-            found.push((process, format!("process {pid} acts as user {uid}, not as {expected}")));
-        }
-        let processes = sight.limits.get("processes");
-        if confinement.enforces(Guard::ProcessCount)
-            && processes.is_some_and(|limit| limit.hard.is_none())
-        {
-            let sentence = format!("process {pid} has no limit of processes, although one was set");
-            found.push((process, sentence));
+        if let Some(confinement) = &facts.confinement {
+            let found_here = less_than_enforced(sight, confinement, ours);
+            found.extend(
+                found_here.into_iter().map(|what| (process, format!("process {pid} {what}"))),
+            );
         }
     }
     if let Some(worker) = subject.processes.iter().find(|sight| sight.pid == facts.pid) {
         found.extend(of_worker(worker, subject.launcher_session, given));
+    }
+    found
+}
+
+/// What of that which the launcher enforced does not hold for this process.
+fn less_than_enforced(sight: &Sight, confinement: &Confinement, ours: &Ours) -> Vec<String> {
+    let mut found = Vec::new();
+    if confinement.enforces(Guard::Privileges) && sight.no_new_privs == Some(false) {
+        found.push("can gain rights, although no_new_privs was set".to_owned());
+    }
+    if confinement.enforces(Guard::Uid)
+        && let (Some(expected), Some(uid)) = (confinement.uid, sight.uid)
+        && uid != expected
+    {
+        found.push(format!("acts as user {uid}, not as {expected}"));
+    }
+    // The rules for TCP are led around without it.
+    if confinement.enforces(Guard::Tcp) && sight.seccomp.is_some_and(|mode| mode != FILTER) {
+        found.push("has no filter of system calls, although one was set".to_owned());
+    }
+    if confinement.enforces(Guard::Ipc)
+        && sight.namespaces.get(IPC).is_some_and(|own| Some(*own) == ours.ipc)
+    {
+        found.push("is in the IPC namespace of the daemon".to_owned());
+    }
+    let is_without = |name: &str| sight.limits.get(name).is_some_and(|limit| limit.hard.is_none());
+    if confinement.enforces(Guard::ProcessCount) && is_without("processes") {
+        found.push("has no limit of processes, although one was set".to_owned());
+    }
+    // A launcher that enforces nothing was not told to set limits either.
+    if !confinement.enforced.is_empty() {
+        for (limit, of) in [("open_files", "open files"), ("file_size", "the size of files")] {
+            if is_without(limit) {
+                found.push(format!("has no limit of {of}, although one was set"));
+            }
+        }
+        if sight.limits.get("core_file_size").is_some_and(|limit| limit.hard != Some(0)) {
+            found.push("can leave a core file, although that was forbidden".to_owned());
+        }
     }
     found
 }

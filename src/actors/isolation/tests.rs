@@ -18,7 +18,8 @@ fn made_up(number: u32) -> (AgentView, Sight) {
         workdir: String::new(),
         confinement: Some(Arc::new(Confinement {
             uid: Some(number * 100),
-            enforced: vec![Guard::Privileges, Guard::Uid, Guard::ProcessCount],
+            enforced: [Guard::Tcp, Guard::Privileges, Guard::Uid, Guard::Ipc, Guard::ProcessCount]
+                .into(),
             ..Confinement::default()
         })),
     });
@@ -31,9 +32,9 @@ fn made_up(number: u32) -> (AgentView, Sight) {
         uid: Some(number * 100),
         gid: Some(number * 100),
         no_new_privs: Some(true),
-        seccomp: Some(0),
+        seccomp: Some(2),
         workdir: Some(format!("/agents/{number}").into()),
-        namespaces: BTreeMap::new(),
+        namespaces: BTreeMap::from([("ipc".to_owned(), number.into())]),
         environment: Some(Vec::new()),
         like_ours: BTreeSet::new(),
         files: Some(vec![
@@ -43,7 +44,9 @@ fn made_up(number: u32) -> (AgentView, Sight) {
             file("pipe:[1]", FileKind::File, u64::from(number) * 100, true),
         ]),
         shared_maps: Some(Vec::new()),
-        limits: BTreeMap::from([("processes".to_owned(), Limit { soft: Some(9), hard: Some(9) })]),
+        limits: [("processes", 9), ("open_files", 9), ("file_size", 9), ("core_file_size", 0)]
+            .map(|(name, most)| (name.to_owned(), Limit { soft: Some(most), hard: Some(most) }))
+            .into(),
     };
     (view, sight)
 }
@@ -114,6 +117,7 @@ fn what_two_agents_have_in_common_is_an_issue_of_both() {
     );
     shared(|anna, bert| bert.1.pid = anna.1.pid, "process 100");
     shared(|anna, bert| bert.1.group = anna.1.group, "process group 100");
+    shared(|anna, bert| bert.1.namespaces = anna.1.namespaces.clone(), "IPC namespace 1");
     let socket = || file("socket:[4]", FileKind::Socket, 4, true);
     shared(
         |anna, bert| [anna, bert].into_iter().for_each(|agent| open(&mut agent.1, socket())),
@@ -174,15 +178,37 @@ fn an_agent_is_as_its_launcher_said_it_was() {
         "process 200 can gain rights, although no_new_privs was set",
     );
     of_bert(
-        |bert| bert.1.limits.get_mut("processes").unwrap().hard = None,
-        "process 200 has no limit of processes, although one was set",
+        |bert| bert.1.seccomp = Some(0),
+        "process 200 has no filter of system calls, although one was set",
     );
+    of_bert(
+        |bert| bert.1.namespaces = BTreeMap::from([("ipc".to_owned(), 9)]),
+        "process 200 is in the IPC namespace of the daemon",
+    );
+    for (limit, of) in [
+        ("processes", "processes"),
+        ("open_files", "open files"),
+        ("file_size", "the size of files"),
+    ] {
+        of_bert(
+            |bert| bert.1.limits.get_mut(limit).unwrap().hard = None,
+            &format!("process 200 has no limit of {of}, although one was set"),
+        );
+    }
+    for most in [Some(1), None] {
+        of_bert(
+            |bert| bert.1.limits.get_mut("core_file_size").unwrap().hard = most,
+            "process 200 can leave a core file, although that was forbidden",
+        );
+    }
     of_bert(|bert| bert.1.session = 5, "process 200 is in session 5, and its launcher in 201");
     let told = told(|_, bert| {
         bert.0.process.as_mut().unwrap().confinement = Some(Arc::default());
         bert.1.no_new_privs = Some(false);
         bert.1.uid = Some(0);
-        bert.1.limits.clear();
+        bert.1.seccomp = Some(0);
+        bert.1.namespaces = BTreeMap::from([("ipc".to_owned(), 9)]);
+        bert.1.limits.values_mut().for_each(|limit| limit.hard = None);
     });
     assert_eq!(told[1], [] as [&str; 0], "a guard that is missing is no breach");
 }
