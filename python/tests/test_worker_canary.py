@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from conftest import SCRIPTED_AGENT
 from daemon_sim import SCRIPTED, Frame, WorkerProcess
 
 from daedalus.worker.canary import SharedMemory
-from daedalus.worker.canary_look import Look, look
+from daedalus.worker.canary_look import FILE_BYTES, MAX_FINDS, Look, hear, look
 from daedalus.worker.protocol import CanaryHints, ProtocolError, parse_canary
+from daedalus.worker.safe_json import encode
 
 ALL_PLACES = {
     "variable",
@@ -98,14 +101,13 @@ def test_a_worker_hides_its_secret_everywhere_and_removes_all_of_it(ready):
     worker, workdir = ready()
     planted = Planted(worker, workdir, str(uuid.uuid4()))
     assert set(planted.answer["ways"]) == ALL_PLACES
-    (file,) = workdir.iterdir()
-    assert file.read_text() == planted.secret
+    assert [file.read_text() for file in workdir.iterdir()] == [planted.secret]
     (child,) = children(worker.process.pid)
     assert planted.secret in Path(f"/proc/{child}/environ").read_text()
     assert is_open(planted.answer["port"])
 
     again = Planted(worker, workdir, str(uuid.uuid4()))
-    assert file.read_text() == again.secret
+    assert [file.read_text() for file in workdir.iterdir()] == [again.secret]
     assert not is_open(planted.answer["port"])
     assert child not in children(worker.process.pid)
 
@@ -151,6 +153,30 @@ def test_a_task_meets_nothing_of_it(ready):
     assert list(workdir.iterdir()) == []
 
 
+def test_what_a_task_left_is_neither_written_to_nor_removed(ready, tmp_path):
+    worker, workdir = ready()
+    (elsewhere := tmp_path / "elsewhere").write_text("precious")
+    (workdir / "canary").symlink_to(elsewhere)
+    planted = Planted(worker, workdir, str(uuid.uuid4()))
+    assert "file" in planted.answer["ways"]
+    worker.send(type="canary_clear", run=planted.run)
+    worker.expect("canary_cleared")
+    assert list(workdir.iterdir()) == [workdir / "canary"]
+    assert elsewhere.read_text() == "precious"
+
+
+def test_a_worker_whose_directory_is_gone_looks_all_the_same(ready):
+    run = str(uuid.uuid4())
+    (one, its), (two, others) = ready(), ready()
+    its.rmdir()
+    first, second = Planted(one, its, run), Planted(two, others, run)
+    assert "file" not in first.answer["ways"]
+    found = first.look_at(second)
+    assert "files" in {find["way"] for find in found["found"]}
+    one.send(type="canary_clear", run=run)
+    one.expect("canary_cleared")
+
+
 def test_nothing_is_left_when_the_worker_ends(ready):
     worker, workdir = ready()
     Planted(worker, workdir, str(uuid.uuid4()))
@@ -178,10 +204,11 @@ def test_a_frame_that_is_not_whole_breaks_the_protocol(frame: dict[str, Any]) ->
 # One process, with leaks that are arranged.
 
 RUN = str(uuid.uuid4())
+ROOM = 1 << 20
 
 
 def finds(token: str, own: str, hints: CanaryHints = CanaryHints()) -> set[str]:
-    _tried, found = look(RUN, own, hints)
+    _tried, found = look(RUN, own, hints, ROOM)
     assert {find["token"] for find in found} <= {token}
     return {find["way"] for find in found}
 
@@ -236,6 +263,90 @@ def test_a_way_that_takes_too_long_does_not_count_as_tried(monkeypatch: pytest.M
 
     monkeypatch.setattr("daedalus.worker.canary_look.WAY_S", 0.01)
     monkeypatch.setattr(Look, "_own_environment", never)
-    tried, _ = look(RUN, secret_of(RUN), CanaryHints())
+    tried, _ = look(RUN, secret_of(RUN), CanaryHints(), ROOM)
     assert "environment" not in tried
     assert "port" in tried, "the others are gone all the same"
+
+
+def test_a_way_that_breaks_does_not_end_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Look) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Look, "_own_environment", broken)
+    tried, _ = look(RUN, secret_of(RUN), CanaryHints(), ROOM)
+    assert "environment" not in tried
+    assert "port" in tried
+
+
+def drip(guest: socket.socket) -> None:
+    while True:
+        guest.sendall(b"x")
+        time.sleep(0.01)
+
+
+def flood(guest: socket.socket) -> None:
+    while True:
+        guest.sendall(b"x" * 65536)
+
+
+@contextmanager
+def peer(act: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Somebody at a port who does this with everyone who comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    guest, _ = listener.accept()
+                    with suppress(OSError), guest:
+                        act(guest)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(("act", "ends"), [(drip, False), (flood, True)])
+def test_nobody_at_a_port_holds_a_look_up_or_hides_another(act: Callable[[socket.socket], None], ends: bool) -> None:
+    with peer(act) as bad, peer(lambda guest: guest.sendall(b"secret")) as good:
+        places = [("bad", ("127.0.0.1", bad)), ("good", ("127.0.0.1", good))]
+        # One that does not come to an end takes all the time there is, so for one that does there is more than enough.
+        until = time.monotonic() + (30 if ends else 0.5)
+        said, all_ended = hear(socket.AF_INET, places, until)
+        late = time.monotonic() - until
+    assert said["good"] == b"secret"
+    assert all_ended is ends
+    assert late < 10
+    assert len(said["bad"]) < 2 * FILE_BYTES
+
+
+def test_one_that_does_not_end_costs_the_way() -> None:
+    with peer(drip) as bad:
+        tried, _ = look(RUN, secret_of(RUN), CanaryHints(ports=(bad,)), ROOM)
+    assert "port" not in tried
+    assert "socket" in tried
+
+
+def test_a_full_queue_at_a_socket_is_not_waited_for() -> None:
+    name, token = f"daedalus-{uuid.uuid4()}", secret_of(RUN)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(b"\0" + name.encode())
+        listener.listen(0)
+        first.connect(b"\0" + name.encode())
+        tried, _ = look(RUN, secret_of(RUN), CanaryHints(sockets=(name,)), ROOM)
+    assert "socket" not in tried
+
+
+def test_only_so_much_is_told_and_then_the_way_does_not_count_as_tried(tmp_path: Path) -> None:
+    own = secret_of(RUN)
+    (tmp_path / "many").write_text(" ".join(secret_of(RUN) for _ in range(700)))
+    (tmp_path / "more").write_text(" ".join(secret_of(RUN) for _ in range(700)))
+    hints = CanaryHints(workdirs=(str(tmp_path),))
+    tried, found = look(RUN, own, hints, ROOM)
+    assert (len(found), "files" in tried) == (MAX_FINDS, False)
+    _, found = look(RUN, own, hints, 10_000)
+    assert 9_500 < sum(len(encode(find)) for find in found) <= 10_000

@@ -23,7 +23,6 @@ from daedalus.worker.protocol import CanaryOrder
 from daedalus.worker.run import Agents
 
 VARIABLE = "DAEDALUS_CANARY"
-FILE = "canary"
 
 #: What a tool of another agent would see, if two agents shared a process.
 secret_of_this_process: str | None = None
@@ -32,8 +31,10 @@ secret_of_this_process: str | None = None
 class Canary:
     """What is hidden at present."""
 
-    def __init__(self, agents: Agents) -> None:
+    def __init__(self, agents: Agents, max_frame_bytes: int) -> None:
         self._agents = agents
+        # The rest of the frame is far smaller than what was found can be.
+        self._room = max_frame_bytes // 2
         self._secret: str | None = None
         self._hidden = contextlib.ExitStack()
         self._agent: Any = None
@@ -48,7 +49,7 @@ class Canary:
         if self._secret is None:
             # Without a secret of its own it cannot tell it from those of the others.
             return "canary_busy", {"run": order.run}
-        tried, found = canary_look.look(order.run, self._secret, order.hints)
+        tried, found = canary_look.look(order.run, self._secret, order.hints, self._room)
         return "canary_found", {"run": order.run, "tried": tried, "found": found}
 
     def clear(self) -> None:
@@ -90,9 +91,11 @@ class Canary:
         self._agent = agent
 
     def _in_file(self, secret: str) -> None:
-        path = Path(FILE).absolute()
-        path.write_text(secret)
-        self._hidden.callback(path.unlink, missing_ok=True)
+        # A task may have left anything here: a file of its own is made, and nothing is followed.
+        path = Path(f"canary-{uuid.uuid4().hex}").absolute()
+        with path.open("x") as file:
+            self._hidden.callback(path.unlink, missing_ok=True)
+            file.write(secret)
 
     def _in_environment(self, secret: str) -> None:
         os.environ[VARIABLE] = secret

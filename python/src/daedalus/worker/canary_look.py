@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import os
+import selectors
 import socket
 import stat
 import tempfile
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from daedalus.worker.protocol import CanaryHints
-from daedalus.worker.safe_json import cut
+from daedalus.worker.safe_json import cut, encode
 
 #: How long all ways together may take, because a task may be waiting, and one of them. A way that is not at its end by
 #: then does not count as tried.
@@ -25,9 +27,11 @@ FILE_BYTES = 64 << 10
 CHUNK_BYTES, REGION_BYTES = 1 << 20, 256 << 20
 #: How far below a directory is looked, and at how many entries.
 DEPTH, ENTRIES = 3, 2000
-#: How long somebody at a socket may take.
-ANSWER_S = 0.1
+#: How many are listened to at the same time: each is an open file.
+GUESTS = 64
 PLACE_CHARS = 400
+#: How many finds are told. Others can make up as many as they like.
+MAX_FINDS = 1000
 #: What `shmat` answers when it does not attach.
 NOWHERE = ctypes.c_void_p(-1).value
 SHM_RDONLY = 0o10000
@@ -37,20 +41,28 @@ class OutOfTime(Exception):
     """A way took too long."""
 
 
-def look(run: str, own: str, hints: CanaryHints) -> tuple[list[str], list[dict[str, str]]]:
-    """Look for every secret of this run but the own one: the ways gone to their end, and what was found."""
-    return Look(run, own).all(hints)
+class TooMuch(Exception):
+    """There is no room for what was found."""
+
+
+def look(run: str, own: str, hints: CanaryHints, room: int) -> tuple[list[str], list[dict[str, str]]]:
+    """Look for every secret of this run but the own one: the ways gone to their end, and what was found.
+
+    What was found takes at most `room` bytes as JSON.
+    """
+    return Look(run, own, room).all(hints)
 
 
 class Look:
     """One look. Each secret is told once for each way, with the place where it was."""
 
-    def __init__(self, run: str, own: str) -> None:
+    def __init__(self, run: str, own: str, room: int) -> None:
+        self._room = room
         self._marker = f"daedalus-canary-{run.replace('-', '')}-".encode()
         self._own = own.encode()
         self._way = ""
         self._until = 0.0
-        self._found: dict[tuple[str, str], str] = {}
+        self._found: dict[tuple[str, str], dict[str, str]] = {}
 
     def all(self, hints: CanaryHints) -> tuple[list[str], list[dict[str, str]]]:
         """Go every way."""
@@ -76,11 +88,11 @@ class Look:
         end = time.monotonic() + LOOK_S
         for way, go in ways.items():
             self._way, self._until = way, min(end, time.monotonic() + WAY_S)
-            with contextlib.suppress(OutOfTime):
+            # What is looked at was made by others: whatever it does to a way, the worker goes on, and so do the others.
+            with contextlib.suppress(Exception):
                 go()
                 tried.append(way)
-        found = [{"token": token, "way": way, "where": place} for (token, way), place in self._found.items()]
-        return tried, found
+        return tried, list(self._found.values())
 
     def scan(self, content: bytes, place: str) -> None:
         """Note the secrets in it. All of a run have the same length, so one ends where the own one would."""
@@ -90,9 +102,18 @@ class Look:
             # What follows the beginning alone, as in the memory of another that looks, is no secret.
             is_whole = len(token) == len(self._own) and token[len(self._marker) :].isalnum()
             if is_whole and token != self._own:
-                key = (token.decode("utf-8", "replace"), self._way)
-                self._found.setdefault(key, cut(place, PLACE_CHARS) or "")
+                self._note(token.decode("utf-8", "replace"), place)
             at = content.find(self._marker, at + 1)
+
+    def _note(self, token: str, place: str) -> None:
+        if (token, self._way) in self._found:
+            return
+        find = {"token": token, "way": self._way, "where": cut(place, PLACE_CHARS) or ""}
+        size = len(encode(find))
+        if size > self._room or len(self._found) >= MAX_FINDS:
+            raise TooMuch
+        self._room -= size
+        self._found[token, self._way] = find
 
     def _hurry(self) -> None:
         if time.monotonic() >= self._until:
@@ -125,8 +146,10 @@ class Look:
                 os.close(file)
 
     def _files(self, workdirs: Iterable[str]) -> None:
-        above = os.path.dirname(os.getcwd())
-        for root in [*workdirs, above, os.path.expanduser("~"), tempfile.gettempdir(), "/dev/shm", "/tmp", "/var/tmp"]:
+        roots = [*workdirs, os.path.expanduser("~"), tempfile.gettempdir(), "/dev/shm", "/tmp", "/var/tmp"]
+        with contextlib.suppress(OSError):  # its directory may be gone
+            roots.append(os.path.dirname(os.getcwd()))
+        for root in roots:
             self._walk(root)
 
     def _walk(self, root: str) -> None:
@@ -172,7 +195,7 @@ class Look:
 
     def _memory(self, pid: int) -> None:
         """Read what a process can write to and shares with no file: its heap, its stacks, its variables."""
-        regions = list(_regions(Path(f"/proc/{pid}/maps").read_text()))
+        regions = list(_regions(Path(f"/proc/{pid}/maps").read_text(errors="replace")))
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for start, end in regions:
@@ -192,22 +215,27 @@ class Look:
             os.close(memory)
 
     def _ports(self, ports: Iterable[int]) -> None:
-        for port in ports:
-            self._listen(socket.AF_INET, ("127.0.0.1", port), f"127.0.0.1:{port}")
+        self._listen(socket.AF_INET, {f"127.0.0.1:{port}": ("127.0.0.1", port) for port in ports})
 
     def _sockets(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._listen(socket.AF_UNIX, b"\0" + name.encode(), f"@{name}")
+        self._listen(socket.AF_UNIX, {f"@{name}": b"\0" + name.encode() for name in names})
 
-    def _listen(self, family: int, address: Any, place: str) -> None:
-        self._hurry()
-        with contextlib.suppress(OSError), socket.socket(family) as guest:
-            guest.settimeout(ANSWER_S)
-            guest.connect(address)
-            said = b""
-            while part := guest.recv(4096):
-                said += part
-            self.scan(said, place)
+    def _listen(self, family: int, addresses: dict[str, Any]) -> None:
+        """Scan what is said at these addresses, by the names of their places.
+
+        Nobody is waited for alone: one that is slow, or does not end, costs the way its name among the tried.
+        """
+        left, all_ended = list(addresses.items()), True
+        while left:
+            batch, left = left[:GUESTS], left[GUESTS:]
+            now = time.monotonic()
+            until = now + (self._until - now) * len(batch) / (len(batch) + len(left))
+            said, ended = hear(family, batch, until)
+            all_ended = all_ended and ended
+            for place, content in said.items():
+                self.scan(content, place)
+        if not all_ended:
+            raise OutOfTime
 
     def _shared_memory(self) -> None:
         with contextlib.suppress(OSError):
@@ -235,6 +263,31 @@ def libc() -> ctypes.CDLL:
     libc.shmdt.argtypes = [ctypes.c_void_p]
     libc.shmctl.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
     return libc
+
+
+def hear(family: int, addresses: list[tuple[str, Any]], until: float) -> tuple[dict[str, bytes], bool]:
+    """Connect to all and read what they say, at most `FILE_BYTES` and `until` then; and whether they came to an end."""
+    said: dict[str, bytes] = {}
+    all_taken = True
+    with contextlib.ExitStack() as guests, selectors.DefaultSelector() as ready:
+        for place, address in addresses:
+            with contextlib.suppress(OSError):
+                guest = guests.enter_context(socket.socket(family))
+                guest.setblocking(False)
+                failed = guest.connect_ex(address)
+                if failed in (0, errno.EINPROGRESS):
+                    ready.register(guest, selectors.EVENT_READ, place)
+                elif failed == errno.EAGAIN:  # too many others are there
+                    all_taken = False
+        while ready.get_map() and (rest := until - time.monotonic()) > 0:
+            for key, _ in ready.select(rest):
+                part = b""
+                with contextlib.suppress(OSError):  # nobody is there, or it went away
+                    part = os.read(key.fd, FILE_BYTES)
+                content = said[key.data] = said.get(key.data, b"") + part
+                if not part or len(content) >= FILE_BYTES:
+                    ready.unregister(key.fileobj)
+        return said, all_taken and not ready.get_map()
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:

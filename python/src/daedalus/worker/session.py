@@ -98,7 +98,7 @@ class Session:
         return first
 
     def _serve_tasks(self, agents: Agents) -> int:
-        canary = Canary(agents)
+        canary = Canary(agents, self._wire.max_frame_bytes)
         while True:
             item = self._inbox.get()
             if isinstance(item, CanaryOrder):
