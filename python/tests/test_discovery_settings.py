@@ -142,6 +142,17 @@ def test_without_roots_a_path_is_absolute(tmp_path: Path) -> None:
         assert refused(str(tmp_path / gone), Settings()) == "path_not_found"
 
 
+def test_what_the_sandbox_hides_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(path: Path) -> None:
+        # It can be seen, and not be opened.
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("daedalus.discovery.directory.os.scandir", hidden)
+    with pytest.raises(TaskError, match=r"worker\.sandbox\.read") as refusal:
+        directory(str(tmp_path), Settings())
+    assert refusal.value.code == "path_not_found"
+
+
 def test_with_roots_nothing_else_is_read(tmp_path: Path) -> None:
     one, two, secret = tmp_path / "one", tmp_path / "two", tmp_path / "secret"
     for folder in (one / "code", two / "other", secret, tmp_path / "one-more"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from daedalus.discovery.settings import Settings
@@ -29,7 +30,10 @@ def directory(path: str, settings: Settings) -> Path:
             return real
     if len(allowed) < len(candidates):
         raise TaskError(f"{path!r} is outside of worker.agent.discovery.roots", code="path_outside_roots")
-    raise TaskError(f"{path!r} is no directory that can be read", code="path_not_found")
+    raise TaskError(
+        f"{path!r} is no directory that can be read; in the sandbox, worker.sandbox.read must name it",
+        code="path_not_found",
+    )
 
 
 def file_below(top: Path, relative: str) -> str:
@@ -43,10 +47,12 @@ def file_below(top: Path, relative: str) -> str:
 
 
 def _is_folder(path: Path) -> bool:
+    # Opened, not asked: what the sandbox hides is seen all the same.
     try:
-        return path.is_dir()
+        os.scandir(path).close()
     except OSError:
         return False
+    return True
 
 
 def _real(path: Path) -> Path:
