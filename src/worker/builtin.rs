@@ -115,7 +115,7 @@ pub fn run(faults: StartFaults) -> ExitCode {
                 worker.work(&task);
             }
             Job::Canary(order) => {
-                let (kind, answer) = canary.obey(order);
+                let (kind, answer) = canary.obey(order, worker.max_frame_bytes());
                 worker.say(kind, &answer);
             }
         }

@@ -1,6 +1,6 @@
 //! The canary of the built-in worker: hides a secret in every way that it has, and removes it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -63,7 +63,8 @@ struct Hidden {
 
 impl Canary {
     /// Does what was asked for; the type and the fields of the answer.
-    pub(super) fn obey(&mut self, order: Order) -> (&'static str, Value) {
+    /// That takes at most `max_frame_bytes`.
+    pub(super) fn obey(&mut self, order: Order, max_frame_bytes: usize) -> (&'static str, Value) {
         let run = order.run();
         match order {
             Order::Plant { secret, .. } => {
@@ -83,7 +84,8 @@ impl Canary {
                     return ("canary_busy", json!({ "run": run }));
                 };
                 let hints = builtin_look::Hints { pids, workdirs, ports, sockets };
-                let (tried, found) = builtin_look::look(run, &hidden.secret, &hints);
+                let (tried, found) =
+                    builtin_look::look(run, &hidden.secret, &hints, max_frame_bytes / 2);
                 ("canary_found", json!({ "run": run, "tried": tried, "found": found }))
             }
             Order::Clear { .. } => {
@@ -101,8 +103,7 @@ impl Canary {
 
 impl Hidden {
     fn plant(secret: String) -> Self {
-        let file = PathBuf::from("canary");
-        let file = fs::write(&file, &secret).is_ok().then_some(file);
+        let file = write_file(&secret).ok();
         let (child, port, socket) =
             (start_child(&secret).ok(), open_port(&secret).ok(), open_socket(&secret).ok());
         Self { secret, file, child, port, socket }
@@ -131,6 +132,14 @@ impl Drop for Hidden {
             let _reaped = child.wait();
         }
     }
+}
+
+/// A task may have left anything here: a file of its own is made, and nothing is followed.
+fn write_file(secret: &str) -> io::Result<PathBuf> {
+    let path = PathBuf::from(format!("canary-{}", Uuid::new_v4().as_simple()));
+    let written = File::create_new(&path)?.write_all(secret.as_bytes());
+    // Not even a part of it stays.
+    written.inspect_err(|_| _ = fs::remove_file(&path)).map(|()| path)
 }
 
 /// A process with the secret in its environment. It ends with this one, at the end of its stdin.

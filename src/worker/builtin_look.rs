@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::linux::net::SocketAddrExt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::os::unix::net::{self, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::SockAddr;
 use uuid::Uuid;
 
 use super::builtin::now;
+use super::builtin_listen::{Place, listen};
 use super::proc;
 use super::protocol::CANARY_PREFIX;
+use crate::domain::cut;
 
 /// How long one way may take, and all together: a task may be waiting. A way that is not at its end
 /// by then does not count as tried.
@@ -29,8 +30,9 @@ const REGION_BYTES: u64 = 64 << 20;
 /// How far below a directory is looked, and at how many entries.
 const DEPTH: usize = 3;
 const ENTRIES: usize = 2_000;
-/// How long somebody at a socket may take.
-const ANSWER_WITHIN: Duration = Duration::from_millis(100);
+/// How much of a place is told, and how many finds: others can make up as many as they like.
+const PLACE_BYTES: usize = 400;
+const MAX_FINDS: usize = 1_000;
 
 /// Where the others are.
 pub(super) struct Hints {
@@ -44,15 +46,14 @@ pub(super) struct Hints {
 type Way<'a> = (&'static str, &'a dyn Fn(&mut Look<'_>));
 
 /// Looks for every secret of this run but its own: the ways that were gone to their end, and what
-/// was found.
-pub(super) fn look(run: Uuid, own: &str, hints: &Hints) -> (Vec<&'static str>, Vec<Value>) {
-    let mut look = Look {
-        marker: format!("{CANARY_PREFIX}{}-", run.as_simple()).into_bytes(),
-        own,
-        way: "",
-        until: now(),
-        found: BTreeMap::new(),
-    };
+/// was found, which takes at most `room` bytes as JSON.
+pub(super) fn look(
+    run: Uuid,
+    own: &str,
+    hints: &Hints,
+    room: usize,
+) -> (Vec<&'static str>, Vec<Value>) {
+    let mut look = Look::new(run, own, room);
     // Those that it is told of, and what is above it: its launcher and the daemon.
     let mut pids = hints.pids.clone();
     pids.extend(std::iter::successors(proc::parent(std::process::id()), |pid| proc::parent(*pid)));
@@ -76,15 +77,13 @@ pub(super) fn look(run: Uuid, own: &str, hints: &Hints) -> (Vec<&'static str>, V
     for (way, go) in ways {
         look.until = until.min(now() + WAY_WITHIN);
         look.way = way;
+        look.is_cut = false;
         go(&mut look);
-        if !look.is_late() {
+        if !look.is_late() && !look.is_cut {
             tried.push(way);
         }
     }
-    let found = look.found.into_iter();
-    let found =
-        found.map(|((token, way), place)| json!({ "token": token, "way": way, "where": place }));
-    (tried, found.collect())
+    (tried, look.found.into_values().collect())
 }
 
 struct Look<'a> {
@@ -94,11 +93,20 @@ struct Look<'a> {
     /// The way at present, and when it has to end.
     way: &'static str,
     until: Instant,
+    /// Whether something of it had to be left out.
+    is_cut: bool,
+    /// How many bytes there still are for what is found.
+    room: usize,
     /// Each secret once by each way, with the place where it was.
-    found: BTreeMap<(String, &'static str), String>,
+    found: BTreeMap<(String, &'static str), Value>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn new(run: Uuid, own: &'a str, room: usize) -> Self {
+        let marker = format!("{CANARY_PREFIX}{}-", run.as_simple()).into_bytes();
+        Self { marker, own, way: "", until: now(), is_cut: false, room, found: BTreeMap::new() }
+    }
+
     fn is_late(&self) -> bool {
         now() >= self.until
     }
@@ -114,10 +122,30 @@ impl Look<'_> {
                     && *token != self.own.as_bytes()
             };
             if let Some(token) = rest.get(at..at + self.own.len()).filter(is_whole) {
-                let key = (String::from_utf8_lossy(token).into_owned(), self.way);
-                self.found.entry(key).or_insert_with(&place);
+                self.note(String::from_utf8_lossy(token).into_owned(), &place);
             }
             rest = &rest[random..];
+        }
+    }
+
+    fn note(&mut self, token: String, place: impl Fn() -> String) {
+        let key = (token, self.way);
+        if self.found.contains_key(&key) {
+            return;
+        }
+        if self.found.len() >= MAX_FINDS {
+            self.is_cut = true;
+            return;
+        }
+        let place = cut(place(), PLACE_BYTES);
+        let find = json!({ "token": key.0, "way": key.1, "where": place });
+        // The comma, too.
+        match self.room.checked_sub(find.to_string().len() + 1) {
+            Some(room) => {
+                self.room = room;
+                self.found.insert(key, find);
+            }
+            None => self.is_cut = true,
         }
     }
 
@@ -209,7 +237,9 @@ impl Look<'_> {
 
     /// What a process can write to and shares with no file: its heap, its stacks, its variables.
     fn memory(&mut self, pid: u32) -> io::Result<()> {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        // A file that is mapped may be called anything.
+        let maps = fs::read(format!("/proc/{pid}/maps"))?;
+        let maps = String::from_utf8_lossy(&maps);
         let path = format!("/proc/{pid}/mem");
         let memory = File::open(&path)?;
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -232,30 +262,26 @@ impl Look<'_> {
     }
 
     fn ports(&mut self, ports: &[u16]) {
-        for port in ports {
-            let there = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-            let Ok(stream) = TcpStream::connect_timeout(&there, ANSWER_WITHIN) else { continue };
-            if stream.set_read_timeout(Some(ANSWER_WITHIN)).is_ok() {
-                self.listen(stream, || there.to_string());
-            }
-        }
+        let place = |port: &u16| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+            Place { name: address.to_string(), address: address.into() }
+        };
+        self.listen(&ports.iter().map(place).collect::<Vec<_>>());
     }
 
     fn sockets(&mut self, names: &[String]) {
-        for name in names {
-            let there = net::SocketAddr::from_abstract_name(name);
-            let stream = there.and_then(|there| UnixStream::connect_addr(&there));
-            let Ok(stream) = stream else { continue };
-            if stream.set_read_timeout(Some(ANSWER_WITHIN)).is_ok() {
-                self.listen(stream, || format!("@{name}"));
-            }
-        }
+        // A name that is too long is nobody's.
+        let place = |name: &String| {
+            let address = SockAddr::unix(format!("\0{name}")).ok()?;
+            Some(Place { name: format!("@{name}"), address })
+        };
+        self.listen(&names.iter().filter_map(place).collect::<Vec<_>>());
     }
 
-    fn listen(&mut self, stream: impl Read, place: impl Fn() -> String) {
-        let mut said = Vec::new();
-        let _until_it_is_silent = stream.take(FILE_BYTES).read_to_end(&mut said);
-        self.scan(&said, place);
+    fn listen(&mut self, places: &[Place]) {
+        let until = self.until;
+        let all_ended = listen(places, until, |said, name| self.scan(said, || name.to_owned()));
+        self.is_cut |= !all_ended;
     }
 }
 
@@ -279,4 +305,35 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
         from += at + 1;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret_of(run: Uuid) -> String {
+        format!("{CANARY_PREFIX}{}-{}", run.as_simple(), Uuid::new_v4().as_simple())
+    }
+
+    /// Looks at this content, with so much room.
+    fn look_at<'a>(run: Uuid, own: &'a str, content: &str, room: usize) -> Look<'a> {
+        let mut look = Look::new(run, own, room);
+        look.scan(content.as_bytes(), || "x".repeat(1_000));
+        look
+    }
+
+    #[test]
+    fn others_cannot_fill_the_answer() {
+        let run = Uuid::new_v4();
+        let (own, many) = (secret_of(run), (0..=MAX_FINDS).map(|_| secret_of(run)));
+        let many = many.collect::<Vec<_>>().join(" ");
+        let look = look_at(run, &own, &many, 1 << 20);
+        assert_eq!((look.found.len(), look.is_cut), (MAX_FINDS, true));
+        let look = look_at(run, &own, &many, 10_000);
+        let bytes = look.found.values().map(|find| find.to_string().len() + 1).sum::<usize>();
+        assert!((9_000..=10_000).contains(&bytes), "{bytes}");
+        assert!(look.is_cut);
+        let look = look_at(run, &own, &secret_of(run), 1 << 20);
+        assert_eq!((look.found.len(), look.is_cut), (1, false));
+    }
 }

@@ -23,6 +23,7 @@ pub mod workdir;
 mod builtin_actions;
 mod builtin_canary;
 mod builtin_frames;
+mod builtin_listen;
 mod builtin_look;
 mod builtin_tools;
 mod spawner_thread;
