@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::clock;
 use super::isolation::Auditor;
-use super::messages::{CanaryAnswer, CanaryStep, DoCanary};
+use super::messages::{CanaryAnswer, CanaryStep, DoCanary, GiveUpCanary};
 use super::worker_agent::WorkerAgent;
 use crate::domain::{AgentId, AgentView, Incarnation};
 use crate::worker::protocol::{CANARY_PREFIX, Find, Hints, Planted};
@@ -74,7 +74,7 @@ pub enum CanaryOutcome {
     Skipped,
     /// Its worker does not know what a canary is.
     Unsupported,
-    /// Its worker did not answer in time.
+    /// Its worker did not answer a step in time. When that was the last one, its life was ended.
     NoAnswer,
     /// Its life ended meanwhile.
     Gone,
@@ -131,7 +131,8 @@ pub(super) async fn run(
     birds.iter_mut().zip(replies).for_each(|(bird, reply)| bird.looked(reply));
 
     let clear = asked.into_iter().map(|asked| asked.then_some(CanaryStep::Clear)).collect();
-    each(run, &birds, clear, Semaphore::MAX_PERMITS).await;
+    let replies = each(run, &birds, clear, Semaphore::MAX_PERMITS).await;
+    birds.iter_mut().zip(replies).for_each(|(bird, reply)| bird.cleared(run, reply.as_ref()));
 
     let leaks = leaks(&birds);
     tell_breaches(&leaks, &birds, auditor);
@@ -171,6 +172,14 @@ impl Bird {
                 (self.tried, self.found) = (found.tried, found.found);
             }
             reply => self.missed(reply.as_ref()),
+        }
+    }
+
+    /// One that does not even say that its secret is gone is not known to be able to work.
+    fn cleared(&mut self, run: Uuid, reply: Option<&Reply>) {
+        if let (Some(Reply::Late), Some(worker)) = (reply, &self.worker) {
+            self.outcome = CanaryOutcome::NoAnswer;
+            worker.do_send(GiveUpCanary { run });
         }
     }
 
@@ -216,15 +225,12 @@ async fn each(
     for (which, (bird, step)) in birds.iter().zip(steps).enumerate() {
         let (Some(worker), Some(step)) = (bird.worker.clone(), step) else { continue };
         let turns = Arc::clone(&turns);
-        // One that does not answer is still told to clear, but not waited for once more.
-        let is_late = bird.outcome == CanaryOutcome::NoAnswer;
-        let within = if is_late { Duration::ZERO } else { STEP_WITHIN };
         orders.spawn(async move {
             // Nobody closes it, so it is the time alone that can be wrong.
             let Ok(_turn) = timeout_at(turn_until, turns.acquire()).await else {
                 return (which, None);
             };
-            (which, Some(order(&worker, run, step, within).await))
+            (which, Some(order(&worker, run, step).await))
         });
     }
     while let Some(ordered) = orders.join_next().await {
@@ -235,20 +241,21 @@ async fn each(
     replies
 }
 
-async fn order(worker: &Addr<WorkerAgent>, run: Uuid, step: CanaryStep, within: Duration) -> Reply {
+async fn order(worker: &Addr<WorkerAgent>, run: Uuid, step: CanaryStep) -> Reply {
     let (answer, answered) = oneshot::channel();
     worker.do_send(DoCanary { run, step, answer });
-    match timeout(within, answered).await {
+    match timeout(STEP_WITHIN, answered).await {
         Ok(Ok(answer)) => Reply::Said(answer),
         Ok(Err(_its_life_ended)) => Reply::Gone,
         Err(_elapsed) => Reply::Late,
     }
 }
 
-/// What was found, with the agents instead of their secrets. One that hid none has none to lose.
+/// What was found, with the agents instead of their secrets. Whose secret is found has hidden it,
+/// whatever it said.
 fn leaks(birds: &[Bird]) -> BTreeSet<Leak> {
-    let planted = birds.iter().filter(|bird| !bird.planted.ways.is_empty());
-    let owners: BTreeMap<_, _> = planted.map(|bird| (bird.secret.as_str(), bird.view.id)).collect();
+    let owners: BTreeMap<_, _> =
+        birds.iter().map(|bird| (bird.secret.as_str(), bird.view.id)).collect();
     let finds =
         birds.iter().flat_map(|bird| bird.found.iter().map(move |find| (bird.view.id, find)));
     let leaks = finds.filter_map(|(to, find)| {

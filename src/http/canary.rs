@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::answer::{self, Answer};
 use super::call::Call;
-use crate::actors::canary::{CanaryAgent, CanaryReport, Leak};
+use crate::actors::canary::{CanaryAgent, CanaryOutcome, CanaryReport, Leak};
 
 /// What came of the canary.
 #[derive(Serialize, ToSchema)]
@@ -20,6 +20,8 @@ pub(super) struct Report<'a> {
     leaks: &'a BTreeSet<Leak>,
     /// Whether any secret reached another agent.
     leaked: bool,
+    /// How many agents were checked.
+    checked: usize,
 }
 
 /// `POST /isolation-report/canary`.
@@ -33,5 +35,6 @@ pub(super) async fn check(mut call: Call) -> Answer {
         agents,
         leaks,
         leaked: !leaks.is_empty(),
+        checked: agents.iter().filter(|agent| agent.outcome == CanaryOutcome::Checked).count(),
     })
 }

@@ -34,7 +34,7 @@ def beat(every_s):
         say("heartbeat")
 
 say("hello", proto=[1, 1], features=[] if CASE == "old" else ["canary"])
-own = None
+own, is_mute = None, False
 for line in sys.stdin:
     frame = json.loads(line)
     kind, run = frame["type"], frame.get("run")
@@ -47,7 +47,8 @@ for line in sys.stdin:
         own = frame["secret"]
         with open(os.environ["SHARED"], "a") as shared:
             shared.write(own + "\n")
-        if CASE == "deaf":
+        is_mute = CASE == "mute first" and open(os.environ["SHARED"]).readline().strip() == own
+        if CASE == "deaf" or is_mute:
             continue
         say("canary_planted", run=run, ways=["file"])
     elif kind == "canary_look":
@@ -56,6 +57,8 @@ for line in sys.stdin:
         found += [{"token": own, "way": "own", "where": ""}, {"token": "made up", "way": "x", "where": ""}]
         say("canary_found", run=run, tried=["file", "own"], found=found)
     elif kind == "canary_clear":
+        if is_mute:
+            continue
         say("canary_cleared", run=run)
     elif kind == "shutdown":
         say("bye")
@@ -107,6 +110,12 @@ fn ways(report: &Value) -> BTreeSet<String> {
     report["leaks"].as_array().unwrap().iter().map(|leak| text(&leak["way"])).collect()
 }
 
+/// From whom to whom they got.
+fn pairs(report: &Value) -> BTreeSet<(String, String)> {
+    let leaks = report["leaks"].as_array().unwrap().iter();
+    leaks.map(|leak| (text(&leak["from"]), text(&leak["to"]))).collect()
+}
+
 /// Nothing that was hidden is left below the directories of the agents.
 fn assert_nothing_is_left(daemon: &Daemon) {
     let agents = daemon.state_dir().join("agents");
@@ -129,32 +138,38 @@ fn assert_no_secret_is_told(daemon: &Daemon, report: &Value) {
 fn a_secret_that_is_within_reach_of_another_agent_is_found() {
     // Whoever may read one may read all.
     let (daemon, agents) = Daemon::with_agents(UNCONFINED, 3);
-    let report = check(&daemon);
+    // A busy machine may have no time for one who is asked at a port.
+    let mut breaches = 0;
+    let report = wait_until("all have the time to find it", || {
+        let report = check(&daemon);
+        breaches += pairs(&report).len();
+        let agents = report["agents"].as_array().unwrap();
+        let has_all = |agent: &Value| {
+            let tried = names(&agent["tried"]);
+            ["environment", "files", "port", "process_environment", "socket"]
+                .iter()
+                .all(|way| tried.contains(*way))
+        };
+        agents.iter().all(has_all).then_some(report)
+    });
     assert_eq!(outcomes(&report), ["checked"; 3], "{report}");
     let all: Vec<_> = report["agents"].as_array().unwrap().iter().collect();
     for (agent, id) in all.iter().zip(&agents) {
         assert_eq!((&agent["agent_id"], &agent["incarnation"]), (&json!(id), &json!(1)));
         let planted = ["file", "port", "process_environment", "socket", "variable"];
         assert_eq!(names(&agent["planted"]), planted.map(str::to_owned).into());
-        let tried = names(&agent["tried"]);
-        assert!(tried.contains("environment") && tried.contains("port"), "{agent}");
     }
-    assert_eq!(report["leaked"], true);
+    assert_eq!((&report["leaked"], &report["checked"]), (&json!(true), &json!(3)));
     let found = ways(&report);
     for way in ["files", "port", "process_environment", "socket"] {
         assert!(found.contains(way), "{way}: {report}");
     }
-    let pairs: BTreeSet<_> = report["leaks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|leak| (text(&leak["from"]), text(&leak["to"])))
-        .collect();
+    let pairs = pairs(&report);
     assert_eq!(pairs.len(), 6, "each of three has the secrets of two: {pairs:?}");
     assert!(pairs.iter().all(|(from, to)| from != to && agents.contains(from)), "{pairs:?}");
     let breach = daemon.log_line("a breach", |line| line["msg"] == "isolation_breach");
     assert!(text(&breach["issue"]).contains("port"), "{breach}");
-    assert_eq!(daemon.metrics()["isolation"]["breaches_found"], 6, "one for each pair");
+    assert_eq!(daemon.metrics()["isolation"]["breaches_found"], breaches, "one for each pair");
     assert_no_secret_is_told(&daemon, &report);
     assert_nothing_is_left(&daemon);
 }
@@ -164,14 +179,16 @@ fn in_the_sandbox_no_secret_leaks() {
     let (daemon, _agents) = Daemon::with_agents(BUILT_IN, 4);
     let report = check(&daemon);
     assert_eq!(outcomes(&report), ["checked"; 4], "{report}");
-    for agent in report["agents"].as_array().unwrap() {
-        assert!(names(&agent["planted"]).contains("process_environment"), "{agent}");
-        assert!(names(&agent["tried"]).contains("files"), "{agent}");
-    }
-    // What this kernel cannot close is said, and is the only way by which anything leaks.
     let isolation = daemon.get("/isolation-report").ok();
     let missing = isolation["not_enforced"].as_array().unwrap().iter();
     let missing: BTreeSet<_> = missing.map(|guard| text(&guard["guard"])).collect();
+    for agent in report["agents"].as_array().unwrap() {
+        assert!(names(&agent["planted"]).contains("process_environment"), "{agent}");
+        // Without it the files of the whole machine are within reach: more than there is time for.
+        let has_time = !missing.contains("files");
+        assert!(!has_time || names(&agent["tried"]).contains("files"), "{agent}");
+    }
+    // What this kernel cannot close is said, and is the only way by which anything leaks.
     let open = |way: &str| match way {
         "port" => missing.contains("tcp"),
         "socket" => missing.contains("abstract_sockets"),
@@ -247,7 +264,7 @@ fn a_worker_that_dies_of_it_is_gone_and_comes_back() {
 
 #[test]
 fn a_deaf_worker_does_not_hold_it_up_and_one_runs_at_a_time() {
-    let (daemon, _agents, place) = with_worker("deaf", 1);
+    let (daemon, agents, place) = with_worker("deaf", 1);
     thread::scope(|scope| {
         let first = scope.spawn(|| check(&daemon));
         let told = || std::fs::read_to_string(place.join("shared")).unwrap();
@@ -255,6 +272,30 @@ fn a_deaf_worker_does_not_hold_it_up_and_one_runs_at_a_time() {
         daemon.order("/isolation-report/canary").refused(409, "canary_running");
         assert_eq!(outcomes(&first.join().unwrap()), ["no_answer"]);
     });
+    let agent = daemon.agent(&agents[0]);
+    assert_eq!((&agent["status"], &agent["incarnation"]), (&json!("idle"), &json!(1)));
+    std::fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn one_that_answers_nothing_fails_and_its_secret_counts_all_the_same() {
+    let (daemon, agents, place) = with_worker("mute first", 2);
+    let report = check(&daemon);
+    let is_mute = |agent: &&Value| agent["outcome"] == "no_answer";
+    let mute =
+        text(&report["agents"].as_array().unwrap().iter().find(is_mute).unwrap()["agent_id"]);
+    let other = agents.iter().find(|id| **id != mute).unwrap();
+    assert_eq!(
+        names(&json!(outcomes(&report))),
+        ["checked", "no_answer"].map(str::to_owned).into()
+    );
+    assert_eq!(report["checked"], 1);
+    assert_eq!(pairs(&report), [(mute.clone(), other.clone())].into(), "{report}");
+    let failed = daemon.log_line("its end", |line| line["msg"] == "agent_failed");
+    assert_eq!((&failed["agent_id"], &failed["cause"]), (&json!(mute), &json!("canary_no_answer")));
+    let lives = || Some(daemon.agent(&mute)).filter(|agent| agent["incarnation"] == 2);
+    wait_until("another life", || lives().filter(|agent| agent["status"] == "idle"));
+    assert_eq!(daemon.agent(other)["incarnation"], 1);
     std::fs::remove_dir_all(place).unwrap();
 }
 

@@ -19,6 +19,15 @@ pub struct DoCanary {
     pub answer: oneshot::Sender<CanaryAnswer>,
 }
 
+/// From the canary to a WorkerAgent: the worker did not answer the last step of this run in time.
+/// Nothing happens when it did meanwhile.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GiveUpCanary {
+    /// Which run of the check.
+    pub run: Uuid,
+}
+
 /// One step of the canary.
 #[derive(Clone, Debug)]
 pub enum CanaryStep {

@@ -5,8 +5,8 @@ use slog::debug;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Phase, WorkerAgent};
-use crate::actors::messages::{CanaryAnswer, CanaryStep, DoCanary};
+use super::{END_WITHIN, Phase, WorkerAgent};
+use crate::actors::messages::{CanaryAnswer, CanaryStep, DoCanary, GiveUpCanary};
 use crate::worker::protocol::{CanaryDone, CanaryNews, ToWorker};
 
 /// A step that the worker has not answered yet.
@@ -46,6 +46,21 @@ impl Handler<DoCanary> for WorkerAgent {
             }
         };
         self.canary = Some(Due { run, is_answered_by, answer });
+    }
+}
+
+impl Handler<GiveUpCanary> for WorkerAgent {
+    type Result = ();
+
+    /// A task that it was given meanwhile waits behind what it does not do. What it said while the
+    /// daemon stood still is yet to be read, so it gets a little time.
+    fn handle(&mut self, GiveUpCanary { run }: GiveUpCanary, ctx: &mut Context<Self>) {
+        self.after(END_WITHIN, ctx, move |agent, ctx| {
+            if agent.canary.as_ref().is_some_and(|due| due.run == run) {
+                let detail = "the worker did not answer the canary in time and was killed";
+                agent.fail("canary_no_answer", detail, ctx);
+            }
+        });
     }
 }
 

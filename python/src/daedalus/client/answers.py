@@ -355,6 +355,8 @@ class CanaryReport(TypedDict):
     agents: list[CanaryAgent]
     leaks: list[CanaryLeak]
     leaked: bool
+    #: How many agents were checked.
+    checked: int
 
 
 class Gate(TypedDict):
