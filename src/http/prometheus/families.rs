@@ -176,7 +176,7 @@ impl Moment {
         let isolation = self.metrics.isolation;
         let help = "What agents shared or had and must not, at the last check";
         page.gauge("isolation_breaches", help, None, isolation.breaches as f64)?;
-        let help = "What checks found of that, each once until it went away";
+        let help = "What checks and canaries found of that";
         page.counter("isolation_breaches_found", help, isolation.breaches_found)?;
         let help = "Checks of how far the agents are kept apart";
         page.counter("isolation_checks", help, isolation.checks)
