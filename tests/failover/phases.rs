@@ -75,12 +75,16 @@ fn a_worker_that_does_not_stop_for_its_phase_is_killed() {
 
 #[test]
 fn a_worker_that_gets_on_is_left_alone_and_so_is_one_in_a_phase_without_a_limit() {
-    let daemon = Daemon::start(LIMITED);
-    let in_time = [0.3; 8].map(|seconds| [("model", seconds), ("tool:slow", seconds)]);
+    // Each phase is far from its limit, on a busy machine, too; all of them together are beyond it.
+    let daemon = Daemon::start(
+        "[pool]\nrestarts_max = 0\nsize = 3\n[worker]\nheartbeat_s = 0.1\n\
+         [worker.phase_limit_s]\nmodel = 5\ntool = 1000\n'tool:slow' = 5\n",
+    );
+    let in_time = [0.3; 10].map(|seconds| [("model", seconds), ("tool:slow", seconds)]);
     let payloads = [
         phases(in_time.as_flattened()),
-        phases(&[("agent", 2.0), ("scan", 2.0)]),
-        phases(&[("tool:other", 2.0), ("tool", 2.0)]),
+        phases(&[("agent", 5.5), ("scan", 0.3)]),
+        phases(&[("tool:other", 5.5), ("tool", 0.3)]),
     ];
     for task in payloads.map(|payload| daemon.submit(payload)) {
         let task = daemon.ended(&task);
