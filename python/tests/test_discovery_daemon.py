@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fake_server import FakeServer, answer
 from real_daemon import RealDaemon
 from test_discovery_service import ITEM
@@ -132,3 +133,15 @@ def test_a_service_that_is_away_is_a_dependency_that_is_unavailable(daemon_with:
     # No gate is configured here: the first attempt is a failure like another, and is tried again.
     assert [attempt["failure"] and attempt["failure"]["detail"] for attempt in task["attempts"]][1:] == [None]
     assert "dependency_unavailable" in json.dumps(task["attempts"][0])
+
+
+def test_a_directory_that_the_sandbox_hides_is_not_found(daemon_with: Callable[..., RealDaemon], tmp_path: Path) -> None:
+    (tmp_path / "night.py").write_text(OLD)
+    daemon = started(daemon_with)
+    missing = {guard["guard"] for guard in daemon.client.isolation_report()["not_enforced"]}
+    if "files" in missing:
+        pytest.skip("this kernel hides no files")
+    task = ran(daemon, "discovery", {"path": str(tmp_path)})
+    assert task["status"] == "failed"
+    assert task["error"]["code"] == "path_not_found"
+    assert "worker.sandbox.read" in task["error"]["message"]
