@@ -89,7 +89,7 @@ struct Hunt {
     begun: Instant,
     within: Duration,
     /// What was told to end, for the count.
-    known: BTreeSet<(u32, u64)>,
+    known: BTreeSet<(u32, Option<u64>)>,
     killed: Arc<AtomicUsize>,
     /// Nobody waits for it any more. What begins from now on carries the same mark and is no
     /// leftover.

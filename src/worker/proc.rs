@@ -23,11 +23,16 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// The children of `pid`, found by asking every process for its parent: slower than
 /// [`children`], and complete. Without a free file descriptor, for one, nobody can be asked, and
-/// that is an error and not the answer "none".
+/// that is an error and not the answer "none". What hides from this process (`hidepid`) is only in
+/// the list that [`children`] reads.
 pub fn children_by_parent(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for candidate in everyone()? {
-        if let Some(stat) = Stat::try_read(candidate)?.filter(|stat| stat.parent == pid) {
+        let stat = match Stat::try_read(candidate) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            read => read?,
+        };
+        if let Some(stat) = stat.filter(|stat| stat.parent == pid) {
             found.push((stat.started_ticks, candidate));
         }
     }

@@ -72,9 +72,10 @@ pub(super) fn sweep() -> bool {
         }
         return false;
     }
-    // The quick look found nothing. The thorough one decides, if it can be taken.
-    proc::children_by_parent(own)
-        .is_ok_and(|children| children.iter().all(|child| launchers.contains(child)))
+    // The quick look found nothing. The thorough one decides, if it can be taken, and one more quick
+    // one, because only that meets what hides.
+    let are_launchers = |children: Vec<u32>| children.iter().all(|child| launchers.contains(child));
+    proc::children_by_parent(own).is_ok_and(are_launchers) && are_launchers(proc::children(own))
 }
 
 /// Kills and reaps every child of this process, launchers included, when nobody is left who would

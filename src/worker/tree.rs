@@ -17,25 +17,39 @@ use super::{cgroup, proc};
 /// One pass is not enough: a process may fork between the look and the kill. The caller goes on
 /// until nothing is left.
 pub(super) fn kill_descendants(root: u32, spared: &BTreeSet<u32>) -> bool {
-    let mut found: Vec<u32> = proc::children(root);
-    found.retain(|child| !spared.contains(child));
-    let mut known: BTreeSet<u32> = found.iter().copied().collect();
+    let mut known = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut add_children_of = |above: u32, found: &mut Vec<(u32, u32)>| {
+        let children = proc::children(above).into_iter();
+        let unspared = children.filter(|child| above != root || !spared.contains(child));
+        found.extend(unspared.filter(|child| known.insert(*child)).map(|child| (child, above)));
+    };
+    add_children_of(root, &mut found);
     let mut next = 0;
-    while let Some(&pid) = found.get(next) {
+    while let Some(&(pid, above)) = found.get(next) {
         // Its children first: a killed process has none.
-        found.extend(proc::children(pid).into_iter().filter(|child| known.insert(*child)));
-        kill_if_child_of(pid, |parent| parent == root || known.contains(&parent));
+        add_children_of(pid, &mut found);
+        kill_if_below(pid, above, |parent| {
+            parent == root || found.iter().any(|(known, _)| *known == parent)
+        });
         next += 1;
     }
     !found.is_empty()
 }
 
 /// A pid that was read a moment ago may already belong to a stranger. A pidfd holds on to one
-/// process, so whoever has the expected parent after it was opened is the right one.
-fn kill_if_child_of(pid: u32, expected: impl Fn(u32) -> bool) {
+/// process, so whoever has an expected parent after it was opened is the right one.
+///
+/// One that made itself unreadable is not there at all for others in a `/proc` that hides
+/// (`hidepid`), but it is in the list of its parent.
+fn kill_if_below(pid: u32, above: u32, is_expected: impl Fn(u32) -> bool) {
     let Some(raw) = pid_of(pid) else { return };
     let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return };
-    if proc::parent(pid).is_some_and(expected) {
+    let is_ours = match proc::parent(pid) {
+        Some(parent) => is_expected(parent),
+        None => proc::children(above).contains(&pid),
+    };
+    if is_ours {
         // It fails when the process ended meanwhile, which is as good.
         let _ended = pidfd_send_signal(pidfd, Signal::KILL);
     }
@@ -43,8 +57,8 @@ fn kill_if_child_of(pid: u32, expected: impl Fn(u32) -> bool) {
 
 /// Ends the whole tree under this process, which must be its subreaper and have no other thread
 /// that waits for children. Returns when nothing is left at all, with the status of `worker`.
-/// Where the worker has a control group to itself, that is killed first. `pause` is called when nothing ended since the last look; it waits for a child to end, but not
-/// for long.
+/// Where the worker has a control group to itself, that is killed first. `pause` is called when
+/// nothing ended since the last look; it waits for a child to end, but not for long.
 pub(super) fn end(
     worker: Pid,
     cgroup: Option<&Path>,

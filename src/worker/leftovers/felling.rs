@@ -27,7 +27,7 @@ impl Hunt {
         stat: &Stat,
         spared: &Spared,
     ) -> io::Result<()> {
-        self.count(launcher, stat);
+        self.count(launcher.pid, Some(stat.started_ticks));
         launcher.send(Signal::TERM);
         launcher.send(Signal::CONT);
         if !self.fell_children(launcher, spared, 0)? {
@@ -44,7 +44,7 @@ impl Hunt {
         spared: &Spared,
         depth: u32,
     ) -> io::Result<()> {
-        self.count(process, stat);
+        self.count(process.pid, Some(stat.started_ticks));
         process.stop();
         if self.begun.elapsed() >= ONE_BY_ONE_FOR {
             self.kill_group(stat.group, spared)?;
@@ -64,7 +64,15 @@ impl Hunt {
                 continue;
             }
             let Some(child) = Held::open(pid)? else { continue };
-            let Some(stat) = read(pid)? else { continue };
+            let Some(stat) = read(pid)? else {
+                // In a `/proc` that hides it, only the list of its parent has it.
+                if child.lives() && proc::children(parent.pid).contains(&pid) && parent.lives() {
+                    found_any = true;
+                    self.count(pid, None);
+                    child.send(Signal::KILL);
+                }
+                continue;
+            };
             // While its parent lives, the number of the parent means nobody else.
             if stat.parent == parent.pid && parent.lives() {
                 found_any = true;
@@ -86,7 +94,7 @@ impl Hunt {
         let is_ours = match read(group)? {
             None => true,
             Some(leader) => {
-                self.known.contains(&(group, leader.started_ticks))
+                self.known.contains(&(group, Some(leader.started_ticks)))
                     || proc::was_given(group, &self.mark)?
             }
         };
@@ -96,8 +104,9 @@ impl Hunt {
         Ok(())
     }
 
-    fn count(&mut self, process: &Held, stat: &Stat) {
-        self.known.insert((process.pid, stat.started_ticks));
+    /// Without a start time: one that hides it.
+    pub(super) fn count(&mut self, pid: u32, started_ticks: Option<u64>) {
+        self.known.insert((pid, started_ticks));
         self.killed.store(self.known.len(), Ordering::Release);
     }
 }
