@@ -126,7 +126,7 @@ fn end_by_the_next_start() {
     std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
     let hidden = pid_in(&line).unwrap();
     assert_eq!(proc::parent(hidden), None, "it hides");
-    let left = LeftBehind { launchers: Vec::new(), store_id };
+    let left = LeftBehind { launchers: Vec::new(), store_id, cgroup: String::new() };
     let outcome = leftovers::end(&left, PATIENCE);
     assert!(outcome.all_gone && outcome.killed >= 2, "{outcome:?}");
     parent.wait().unwrap();

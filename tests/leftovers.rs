@@ -47,7 +47,11 @@ impl Mark {
     }
 
     fn end(&self, launchers: &[(u32, u64)]) -> Outcome {
-        let left = LeftBehind { launchers: launchers.into(), store_id: self.0.clone() };
+        let left = LeftBehind {
+            launchers: launchers.into(),
+            store_id: self.0.clone(),
+            cgroup: String::new(),
+        };
         let begun = Instant::now();
         let outcome = end(&left, PATIENCE);
         println!("{outcome:?} after {:?}", begun.elapsed());
@@ -245,7 +249,8 @@ fn what_does_not_end_in_time_is_said() {
     let _alone = forking_or_in_no_time();
     let mark = Mark::new();
     let mut sleeping = mark.command("sleep", &["300"]).spawn().unwrap();
-    let left = LeftBehind { launchers: Vec::new(), store_id: mark.0.clone() };
+    let left =
+        LeftBehind { launchers: Vec::new(), store_id: mark.0.clone(), cgroup: String::new() };
     // No time at all is one look, which kills but does not see the end.
     assert_eq!(end(&left, Duration::ZERO), Outcome { killed: 1, all_gone: false });
     sleeping.wait().unwrap();
@@ -258,7 +263,11 @@ const SURVIVE: &str = "DAEDALUS_TEST_SURVIVE";
 #[test]
 fn a_daemon_that_was_started_by_a_worker_kills_neither_itself_nor_the_worker() {
     if let Ok(store_id) = std::env::var(SURVIVE) {
-        let left = LeftBehind { launchers: vec![named(std::process::id())], store_id };
+        let left = LeftBehind {
+            launchers: vec![named(std::process::id())],
+            store_id,
+            cgroup: String::new(),
+        };
         println!("told: {:?}", end(&left, PATIENCE));
         return;
     }

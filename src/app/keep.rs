@@ -37,7 +37,7 @@ pub(super) async fn recover(
     log: &Logger,
 ) -> Result<Keep, AppError> {
     let snapshot = store.load()?;
-    let all_gone = end_left_over(&snapshot, store.id().to_string(), log).await;
+    let all_gone = end_left_over(config, &snapshot, store.id().to_string(), log).await;
     let in_progress =
         snapshot.tasks.iter().filter(|task| task.status() == TaskStatus::InProgress).count();
     info!(log, "store_opened"; "component" => "app",
@@ -55,11 +55,17 @@ pub(super) async fn recover(
     })
 }
 
-async fn end_left_over(snapshot: &Snapshot, store_id: String, log: &Logger) -> bool {
+async fn end_left_over(
+    config: &Config,
+    snapshot: &Snapshot,
+    store_id: String,
+    log: &Logger,
+) -> bool {
     let launchers = snapshot.agents.iter().filter_map(|agent| agent.launcher);
     let left = LeftBehind {
         launchers: launchers.map(|launcher| (launcher.pid, launcher.start_ticks)).collect(),
         store_id,
+        cgroup: config.worker.sandbox.cgroup.clone(),
     };
     let end = move || leftovers::end(&left, LEFT_OVER_ENDS_WITHIN);
     let Ok(outcome) = tokio::task::spawn_blocking(end).await else { return false };

@@ -21,6 +21,8 @@ const PREFIX: &str = "daedalus";
 const KILL: &str = "cgroup.kill";
 /// The file of a group that takes processes.
 const PROCESSES: &str = "cgroup.procs";
+/// The file of a group that says whether something lives in it.
+const EVENTS: &str = "cgroup.events";
 
 /// Where the groups of one store's workers are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,16 +64,24 @@ impl Cgroups {
         Ok(Cgroup { folder, home })
     }
 
-    /// Kills and removes what an earlier life left.
-    pub(super) fn clear(&self) {
-        let Ok(base) = &self.base else { return };
+    /// The same for a look at what is there, without a trial.
+    pub(super) fn of_earlier_lives(wanted: &str, store_id: &str) -> Self {
+        Self { base: Base::find(wanted), store_id: store_id.to_owned() }
+    }
+
+    /// The groups of the workers of this store. To be called before there are new ones; one that
+    /// this process is in itself, because a worker started it, is not among them.
+    pub(super) fn present(&self) -> Vec<PathBuf> {
+        let Ok(base) = &self.base else { return Vec::new() };
         let prefix = format!("{PREFIX}.{}.", self.store_id);
-        for entry in fs::read_dir(&base.folder).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
-                kill(&entry.path());
-                remove(&entry.path());
-            }
-        }
+        fs::read_dir(&base.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
+            .map(|entry| entry.path())
+            .filter(|group| !base.home.starts_with(group))
+            .collect()
     }
 }
 
@@ -114,8 +124,31 @@ pub(super) fn kill(folder: &Path) {
     let _not_there = write(&folder.join(KILL), "1");
 }
 
+/// Whether something lives in a group or below it. Nothing does where there is no group.
+pub(super) fn is_populated(folder: &Path) -> bool {
+    let events = fs::read_to_string(folder.join(EVENTS)).unwrap_or_default();
+    events.lines().any(|line| line == "populated 1")
+}
+
+/// The processes in a group and below it.
+pub(super) fn processes(folder: &Path) -> Vec<u32> {
+    let lists = with_those_below(folder).into_iter();
+    let lists = lists.filter_map(|group| fs::read_to_string(group.join(PROCESSES)).ok());
+    lists
+        .flat_map(|list| list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
 /// Removes a group in which nothing lives, with those below it.
 pub(super) fn remove(folder: &Path) {
+    for group in with_those_below(folder).iter().rev() {
+        // One in which something still lives stays, and the next start removes it.
+        let _stays = fs::remove_dir(group);
+    }
+}
+
+/// A group and those below it, each before those below itself.
+fn with_those_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![folder.to_path_buf()];
     let mut next = 0;
     while let Some(group) = found.get(next) {
@@ -127,10 +160,7 @@ pub(super) fn remove(folder: &Path) {
         found.extend(below);
         next += 1;
     }
-    for group in found.iter().rev() {
-        // One in which something still lives stays, and the next start removes it.
-        let _stays = fs::remove_dir(group);
-    }
+    found
 }
 
 fn move_to(folder: &Path) -> io::Result<()> {
@@ -217,15 +247,24 @@ mod tests {
     }
 
     #[test]
-    fn a_start_removes_the_groups_of_its_own_store_only() {
+    fn a_start_finds_the_groups_of_its_own_store_without_the_one_it_is_in() {
         let place = std::env::temp_dir().join(format!("daedalus-{}-groups", std::process::id()));
-        for group in ["daedalus.s1.a-1/below", "daedalus.s2.a-1", "system"] {
+        for group in ["daedalus.s1.a-1/below", "daedalus.s1.b-1", "daedalus.s2.a-1", "system"] {
             fs::create_dir_all(place.join(group)).unwrap();
         }
-        let base = Base { folder: place.clone(), home: place.clone() };
-        Cgroups { base: Ok(base), store_id: "s1".to_owned() }.clear();
-        assert!(!place.join("daedalus.s1.a-1").exists());
-        assert!(place.join("daedalus.s2.a-1").exists() && place.join("system").exists());
+        let base = Base { folder: place.clone(), home: place.join("daedalus.s1.b-1/own") };
+        let groups = Cgroups { base: Ok(base), store_id: "s1".to_owned() };
+        let group = place.join("daedalus.s1.a-1");
+        assert_eq!(groups.present(), [group.clone()]);
+        fs::write(group.join("below").join(PROCESSES), "7\n8\n").unwrap();
+        assert_eq!(processes(&group), [7, 8]);
+        assert!(!is_populated(&group));
+        fs::write(group.join(EVENTS), "populated 1\nfrozen 0\n").unwrap();
+        assert!(is_populated(&group));
+        fs::remove_file(group.join(EVENTS)).unwrap();
+        fs::remove_file(group.join("below").join(PROCESSES)).unwrap();
+        remove(&group);
+        assert!(!group.exists() && place.join("daedalus.s2.a-1").exists());
         fs::remove_dir_all(place).unwrap();
     }
 

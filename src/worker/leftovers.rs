@@ -6,7 +6,8 @@
 //! a start looks before anything is requeued, at every process of the machine:
 //!
 //! - one that carries the mark of the store in its environment is left over,
-//! - and so is everything under one, whatever its environment says.
+//! - and so is everything under one, whatever its environment says,
+//! - and everything in a control group of a worker of the store, which is killed first.
 //!
 //! A process is held by a pidfd before anything is read about it, so nothing that was read is about
 //! another process of the same number. This file finds what is left; `felling` ends it.
@@ -24,6 +25,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cgroup::{self, Cgroups};
 use super::spawner_thread::now;
 use super::{environment, proc};
 use held::{Held, read};
@@ -53,6 +55,8 @@ pub struct LeftBehind {
     pub launchers: Vec<(u32, u64)>,
     /// The mark: the value of [`environment::STORE_ID`] in everything that it started.
     pub store_id: String,
+    /// Where the control groups of its workers are: a folder, "auto", or empty for nowhere.
+    pub cgroup: String,
 }
 
 /// What became of it.
@@ -86,6 +90,7 @@ pub fn end(left: &LeftBehind, within: Duration) -> Outcome {
 struct Hunt {
     mark: Vec<u8>,
     launchers: BTreeSet<(u32, u64)>,
+    groups: Cgroups,
     begun: Instant,
     within: Duration,
     /// What was told to end, for the count.
@@ -116,6 +121,7 @@ impl Hunt {
         Self {
             mark: format!("{}={}", environment::STORE_ID, left.store_id).into_bytes(),
             launchers: left.launchers.iter().copied().collect(),
+            groups: Cgroups::of_earlier_lives(&left.cgroup, &left.store_id),
             begun: now(),
             within,
             known: BTreeSet::new(),
@@ -124,8 +130,53 @@ impl Hunt {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a thread that does nothing else")]
     fn run(&mut self) -> bool {
+        self.kill_groups();
+        self.end_marked() && self.end_groups()
+    }
+
+    /// Kills what is in the control groups. Returns whether that was nothing.
+    fn kill_groups(&mut self) -> bool {
+        let groups = self.groups.present();
+        // What is in the list is old, as with a process that is held.
+        if self.given_up.load(Ordering::SeqCst) {
+            return false;
+        }
+        let mut all_gone = true;
+        for group in groups {
+            for pid in cgroup::processes(&group) {
+                if let Ok(Some(stat)) = read(pid) {
+                    self.count(pid, Some(stat.started_ticks));
+                }
+            }
+            cgroup::kill(&group);
+            if cgroup::is_populated(&group) {
+                all_gone = false;
+            } else {
+                cgroup::remove(&group);
+            }
+        }
+        all_gone
+    }
+
+    /// Waits until nothing is in the control groups, and removes them. A launcher that was about to
+    /// make one has ended before.
+    #[expect(clippy::disallowed_methods, reason = "a thread that does nothing else")]
+    fn end_groups(&mut self) -> bool {
+        loop {
+            if self.kill_groups() {
+                return true;
+            }
+            if self.is_late() || self.given_up.load(Ordering::SeqCst) {
+                return false;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Kills what carries the mark and what is under it. Returns whether nothing was found at last.
+    #[expect(clippy::disallowed_methods, reason = "a thread that does nothing else")]
+    fn end_marked(&mut self) -> bool {
         let mut quiet_looks = 0;
         loop {
             // An error means that not everybody could be looked at.

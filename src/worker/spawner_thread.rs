@@ -128,7 +128,6 @@ impl SpawnerThread {
         let janitor = Janitor::start(log.clone())?;
         let wanted = sandbox.as_ref().map_or("", |sandbox| &sandbox.cgroup);
         let cgroups = Cgroups::find(wanted, &store_id);
-        cgroups.clear();
         let uids = Uids::new(sandbox.as_ref().map_or(0, |sandbox| sandbox.first_uid));
         Ok(Self {
             launcher,

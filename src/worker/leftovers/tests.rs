@@ -18,7 +18,7 @@ fn a_hunt_that_was_given_up_kills_nobody_who_carries_the_mark() {
         .stdin(Stdio::null())
         .spawn()
         .expect("it starts");
-    let left = LeftBehind { launchers: Vec::new(), store_id };
+    let left = LeftBehind { launchers: Vec::new(), store_id, cgroup: String::new() };
     let mut hunt = Hunt::new(&left, Duration::from_secs(60));
     hunt.given_up.store(true, Ordering::SeqCst);
     assert!(!hunt.run(), "it saw no end");
