@@ -8,6 +8,8 @@
     reason = "this is test code, also outside of any test function"
 )]
 
+#[path = "support/group.rs"]
+mod group;
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
 mod support;
 
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use daedalus::worker::leftovers::{LeftBehind, Outcome, end};
 use daedalus::worker::{environment, proc};
+use group::Group;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{PATIENCE, send, survivors};
@@ -255,6 +258,38 @@ fn what_does_not_end_in_time_is_said() {
     assert_eq!(end(&left, Duration::ZERO), Outcome { killed: 1, all_gone: false });
     sleeping.wait().unwrap();
     assert_eq!(end(&left, Duration::ZERO), ALL_GONE_OF_NONE);
+}
+
+/// It may have lost its mark and its launcher; the group has it all the same.
+#[test]
+fn what_is_in_a_control_group_of_the_store_ends() {
+    let Some(group) = Group::make() else { return };
+    let mark = Mark::new();
+    let (own, other) =
+        (group.0.join(format!("daedalus.{}.a-1", mark.0)), group.0.join("daedalus.another.a-1"));
+    let enter = "mkdir -p $0/below; echo $$ >$0/below/cgroup.procs; echo $$; exec sleep 300";
+    let start = |folder: &std::path::Path| {
+        let mut child = Command::new("sh")
+            .args(["-c", enter, folder.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        told(&mut child, 1);
+        child
+    };
+    let (mut ours, mut theirs) = (start(&own), start(&other));
+    let cgroup = group.0.display().to_string();
+    let left = LeftBehind { launchers: Vec::new(), store_id: mark.0.clone(), cgroup };
+    assert_eq!(end(&left, PATIENCE), Outcome { killed: 1, all_gone: true });
+    // It was seen to be empty when it was removed.
+    assert_eq!(group.members(), [other.clone()]);
+    assert!(!ours.wait().unwrap().success());
+    assert!(!has_ended(&mut theirs));
+    theirs.kill().unwrap();
+    theirs.wait().unwrap();
+    for folder in [other.join("below"), other] {
+        until("its group is empty", || std::fs::remove_dir(&folder).is_ok());
+    }
 }
 
 /// In the environment of a helper: look for what is left, and live.

@@ -1,8 +1,14 @@
 //! What a worker can do in its sandbox, tried by real processes. Each attempt must fail when the
 //! guard against it is said to be in force, and succeed without a sandbox, so that each can fail.
 
-#![expect(clippy::unwrap_used, reason = "this is test code, also outside of any test function")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "this is test code, also outside of any test function"
+)]
 
+#[path = "support/group.rs"]
+mod group;
 #[path = "support/probe.rs"]
 mod probe;
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
@@ -17,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use daedalus::domain::{Exit, Guard};
 use daedalus::worker::sandbox::Sandbox;
+use group::Group;
 use probe::Probe;
 use serde_json::{Value, json};
 use support::{Pool, run, sandbox, until};
@@ -240,7 +247,10 @@ fn an_id_is_given_again_when_its_tree_is_gone() {
         let pool = Pool::confined(sandbox(&[]));
         let mut uids = Vec::new();
         let (mut first, second) = (Probe::start(&pool).await, Probe::start(&pool).await);
-        let Some(uid) = first.confinement.uid else { return };
+        let Some(uid) = first.confinement.uid else {
+            println!("skipped: no agent has a user id of its own here");
+            return;
+        };
         uids.extend([first.confinement.uid, second.confinement.uid]);
         pool.spawner.kill(first.agent.spec.agent, first.agent.spec.incarnation);
         assert_eq!(first.agent.news.gone().await.0, Exit::Signal(9));
@@ -323,44 +333,10 @@ fn the_built_in_worker_works_in_its_sandbox() {
     });
 }
 
-/// A control group to make others in; `None` where that is not possible.
-struct Group(PathBuf);
-
-impl Group {
-    fn make() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
-        let folder = Path::new(mount.split(' ').nth(4)?);
-        let group = folder.join(format!("daedalus-test-{}", Uuid::new_v4()));
-        match fs::create_dir(&group) {
-            Ok(()) if group.join("cgroup.kill").exists() => Some(Self(group)),
-            Ok(()) => {
-                fs::remove_dir(group).unwrap();
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
-    /// A pool whose workers get groups in it.
-    fn pool(&self) -> Pool {
-        let cgroup = self.0.display().to_string();
-        Pool::confined(Sandbox { cgroup, ..sandbox(&[]) })
-    }
-
-    fn members(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap());
-        entries
-            .filter(|entry| entry.file_type().unwrap().is_dir())
-            .map(|entry| entry.path())
-            .collect()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        fs::remove_dir(&self.0).unwrap();
-    }
+/// A pool whose workers get groups in this one.
+fn pool_in(group: &Group) -> Pool {
+    let cgroup = group.0.display().to_string();
+    Pool::confined(Sandbox { cgroup, ..sandbox(&[]) })
 }
 
 /// The control group (v2) of a process.
@@ -371,12 +347,9 @@ fn group_of(pid: u32) -> String {
 
 #[test]
 fn a_tree_ends_with_its_control_group() {
-    let Some(group) = Group::make() else {
-        println!("skipped: no control group can be made here");
-        return;
-    };
+    let Some(group) = Group::make() else { return };
     run(async {
-        let pool = group.pool();
+        let pool = pool_in(&group);
         let mut anna = pool.worker().await;
         let bert = pool.worker().await;
         assert!(anna.confinement().enforces(Guard::Cgroup), "{:?}", anna.confinement());
@@ -405,12 +378,9 @@ fn a_tree_ends_with_its_control_group() {
 
 #[test]
 fn a_command_that_cannot_run_leaves_no_control_group() {
-    let Some(group) = Group::make() else {
-        println!("skipped: no control group can be made here");
-        return;
-    };
+    let Some(group) = Group::make() else { return };
     run(async {
-        let pool = group.pool();
+        let pool = pool_in(&group);
         let mut agent = pool.process(&["/no/such/program"]).await;
         assert_eq!(agent.news.gone().await.0, Exit::Code(127));
         until("its group is removed", || group.members().is_empty()).await;

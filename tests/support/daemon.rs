@@ -13,6 +13,8 @@
 
 #[path = "place.rs"]
 mod place;
+#[path = "uids.rs"]
+mod uids;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -83,6 +85,8 @@ impl Log {
 pub struct Daemon {
     child: Child,
     place: PathBuf,
+    /// The first of the user ids of its agents.
+    first_uid: u32,
     pub addr: String,
     client: ureq::Agent,
     log: Arc<Log>,
@@ -98,7 +102,8 @@ impl Daemon {
     pub fn start_with(config: &str, env: &[(&str, &str)]) -> Self {
         let place = fresh_directory("daemon");
         fs::write(place.join("daedalus.toml"), config).unwrap();
-        let (child, log) = launch(&place, env);
+        let first_uid = uids::first_uid();
+        let (child, log) = launch(&place, first_uid, env);
         let client = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -106,7 +111,7 @@ impl Daemon {
             .build()
             .new_agent();
         // It ends with the test from here on, also when it does not listen in time.
-        let mut daemon = Self { child, place, addr: String::new(), client, log };
+        let mut daemon = Self { child, place, first_uid, addr: String::new(), client, log };
         daemon.addr = daemon.listening();
         daemon
     }
@@ -120,7 +125,7 @@ impl Daemon {
     /// The same, if it lives, and lets another begin with what it left.
     pub fn start_again(&mut self) {
         self.kill();
-        (self.child, self.log) = launch(&self.place, &[]);
+        (self.child, self.log) = launch(&self.place, self.first_uid, &[]);
         self.addr = self.listening();
     }
 
@@ -317,11 +322,15 @@ impl Daemon {
 }
 
 /// Starts a daemon in this place: the process and its log.
-fn launch(place: &Path, env: &[(&str, &str)]) -> (Child, Arc<Log>) {
+fn launch(place: &Path, first_uid: u32, env: &[(&str, &str)]) -> (Child, Arc<Log>) {
+    let config = place.join("daedalus.toml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_daedalus"));
     command.args(["serve", "--bind", "127.0.0.1:0"]);
     command.arg("--state-dir").arg(place.join("state"));
-    command.arg("--config").arg(place.join("daedalus.toml"));
+    command.arg("--config").arg(&config);
+    if !fs::read_to_string(config).unwrap().contains("first_uid") {
+        command.env("DAEDALUS_WORKER__SANDBOX__FIRST_UID", first_uid.to_string());
+    }
     command.envs(env.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

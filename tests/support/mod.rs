@@ -11,6 +11,8 @@
     reason = "this is test code, shared by several files, outside of any test function"
 )]
 
+mod uids;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -71,7 +73,7 @@ pub fn survivors(store_id: &str) -> Vec<u32> {
     pids.filter(marked).filter(|pid| proc::is_alive(*pid)).collect()
 }
 
-/// The sandbox of the defaults, with these ports.
+/// The sandbox of the defaults, with these ports and user ids of its own.
 pub fn sandbox(connect: &[u16]) -> Sandbox {
     Sandbox {
         require: Vec::new(),
@@ -84,7 +86,7 @@ pub fn sandbox(connect: &[u16]) -> Sandbox {
             address_space_mb: 0,
             cpu_s: 0,
         },
-        first_uid: 1_900_000_000,
+        first_uid: uids::first_uid(),
         cgroup: String::new(),
     }
 }
