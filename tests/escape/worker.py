@@ -107,8 +107,8 @@ def plant(name):
     }
 
 
-def clear():
-    posix = f"/dev/shm/daedalus-escape-{os.getpid()}"
+def clear(pid):
+    posix = f"/dev/shm/daedalus-escape-{pid}"
     if os.access(posix, os.F_OK):
         os.unlink(posix)
 
@@ -376,11 +376,29 @@ def main():
         elif frame["type"] == "task":
             work(frame, name)
         elif frame["type"] == "shutdown":
-            clear()
+            clear(os.getpid())
             say("bye")
             return
 
 
+def machine():
+    """Says what this machine lets a process do to its sibling and itself, without Daedalus."""
+    theirs, ours = os.pipe()
+    victim = os.fork()
+    if victim == 0:
+        os.write(ours, json.dumps(plant("victim")).encode() + b"\n")
+        signal.pause()
+    os.close(ours)
+    planted = json.loads(os.fdopen(theirs).readline())
+    if os.fork() == 0:
+        more_rights = outcome(more_rights_are_possible)
+        print(json.dumps(attack(planted) | {"more_rights": more_rights}), flush=True)
+        os._exit(0)
+    os.wait()
+    os.kill(victim, signal.SIGKILL)
+    clear(victim)
+
+
 # The signals of others must not end it: they are only tried.
 signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-main()
+machine() if sys.argv[1:] == ["machine"] else main()
