@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use slog::{Logger, info, warn};
+use slog::{Logger, info, o, warn};
 
 use super::AppError;
 use super::settings::agents_dir;
@@ -93,13 +93,19 @@ fn check(
         None => unconfined(),
     };
     let Confinement { landlock_abi, enforced, missing, .. } = &found;
-    let enforced: Vec<_> = enforced.iter().map(|guard| guard.name()).collect();
     let why: Vec<_> = missing
         .iter()
         .map(|missing| format!("{}: {}", missing.guard.name(), missing.why))
         .collect();
-    info!(log, "sandbox"; "component" => "app", "missing" => why.join("; "),
-        "enforced" => enforced.join(" "), "landlock_abi" => landlock_abi);
+    let is_exposed = is_exposed(enforced);
+    let enforced: Vec<_> = enforced.iter().map(|guard| guard.name()).collect();
+    let log = log.new(o!("component" => "app", "missing" => why.join("; "),
+        "enforced" => enforced.join(" "), "landlock_abi" => *landlock_abi));
+    if is_exposed {
+        warn!(log, "sandbox");
+    } else {
+        info!(log, "sandbox");
+    }
     let required = |guard: &Guard| config.worker.sandbox.require.contains(guard);
     match missing.iter().find(|missing| required(&missing.guard)) {
         None => Ok(()),
@@ -107,6 +113,12 @@ fn check(
             Err(AppError::Sandbox { guard: missing.guard.name(), why: missing.why.clone() })
         }
     }
+}
+
+/// Whether a worker can get at the files or processes of others, or at the API of the daemon.
+fn is_exposed(enforced: &[Guard]) -> bool {
+    let has = |guard| enforced.contains(&guard);
+    !has(Guard::Files) || !has(Guard::Tcp) || !(has(Guard::Signals) || has(Guard::Uid))
 }
 
 /// Lets agents with user ids of their own pass to their directories, and closes what else is in the
@@ -145,6 +157,17 @@ mod tests {
     fn planned(config: &Config) -> Option<Sandbox> {
         let log = Logger::root(slog::Discard, slog::o!());
         plan(config, &actor_settings(config, &log).worker, OWN, &log)
+    }
+
+    #[test]
+    fn what_leaves_the_daemon_or_others_open_is_worth_a_warning() {
+        use Guard::{Files, Processes, Signals, Tcp, Truncate, Uid};
+        assert!(is_exposed(&[]));
+        assert!(is_exposed(&[Files, Processes, Truncate, Signals]), "the API");
+        assert!(is_exposed(&[Files, Processes, Tcp]), "the processes");
+        assert!(is_exposed(&[Processes, Tcp, Uid]), "the files");
+        assert!(!is_exposed(&[Files, Tcp, Signals]));
+        assert!(!is_exposed(&[Files, Tcp, Uid]));
     }
 
     #[test]

@@ -3,13 +3,17 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::daemon::{Daemon, fresh_directory, wait_until};
+use crate::daemon::{Daemon, fresh_directory, text, wait_until};
 
 /// What a start says of what keeps its agents apart: what is in force, and what is not.
 fn said(daemon: &Daemon) -> (Vec<String>, String) {
     let line = daemon.log_line("the sandbox", |line| line["msg"] == "sandbox");
     let enforced = line["enforced"].as_str().unwrap().split_whitespace().map(str::to_owned);
     (enforced.collect(), line["missing"].as_str().unwrap().to_owned())
+}
+
+fn level(daemon: &Daemon) -> String {
+    text(&daemon.log_line("the sandbox", |line| line["msg"] == "sandbox")["level"])
 }
 
 #[test]
@@ -21,7 +25,11 @@ fn a_start_says_what_keeps_agents_apart_and_what_does_not() {
     let (enforced, missing) = said(&daemon);
     assert!(missing.contains("udp: "), "{missing}");
     assert!(!enforced.contains(&"udp".to_owned()), "{enforced:?}");
+    let has = |guard: &str| enforced.iter().any(|found| found == guard);
+    let is_closed = has("files") && has("tcp") && (has("signals") || has("uid"));
+    assert_eq!(level(&daemon), if is_closed { "info" } else { "warning" });
     let off = Daemon::start("[pool]\nsize = 1\n[worker.sandbox]\nenabled = false\n");
+    assert_eq!(level(&off), "warning");
     let (enforced, missing) = said(&off);
     assert!(enforced.is_empty(), "{enforced:?}");
     assert!(missing.starts_with("files: worker.sandbox.enabled is false; "), "{missing}");
