@@ -54,6 +54,8 @@ const STOP_EXTRA: Duration = Duration::from_secs(90);
 
 /// What agents can pass to their own directory, and not list.
 const PASSABLE: u32 = 0o711;
+/// What nobody else has to do with.
+const CLOSED: u32 = 0o700;
 
 /// Where in the state directory the agents work.
 const AGENTS_DIR: &str = "agents";
@@ -147,9 +149,6 @@ impl From<StartError> for AppError {
 /// See [`AppError`].
 pub fn run(config: &Config) -> Result<(), AppError> {
     let _lock = lock_state_dir(&config.state_dir)?;
-    // Agents with user ids of their own pass through the state directory. What else is made in it
-    // is nobody's but the daemon's.
-    umask(Mode::RWXG | Mode::RWXO);
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).map_err(|cause| AppError::Bind { bind, cause })?;
     let (store, _store_lock) = keep::open(config)?;
@@ -204,7 +203,7 @@ async fn serve(
     let settings = actor_settings(config, log);
     let sandbox = sandbox::prepare(config, &settings.worker, launcher, addr.port(), log)?;
     let keep = keep::recover(config, store, log).await?;
-    clear_agents_dir(&config.state_dir)?;
+    clear_agents_dir(&config.state_dir, log)?;
     let spawner = start_spawner(launcher, sandbox, store_id, &fatal, log)?;
     let Started { pool, writer, target } =
         actors::start(settings, keep, http::desk(), &spawner, &fatal, log)?;
@@ -348,20 +347,26 @@ fn start_spawner(
 /// Makes the state directory this daemon's own for as long as the file is open.
 fn lock_state_dir(path: &Path) -> Result<File, AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
-    // Passable, because agents work below it; what is in it is closed.
-    DirBuilder::new().recursive(true).mode(PASSABLE).create(path).map_err(failed)?;
+    if let Some(parent) = path.parent() {
+        // Agents with user ids of their own must pass through what is made on the way.
+        DirBuilder::new().recursive(true).mode(PASSABLE).create(parent).map_err(failed)?;
+    }
+    DirBuilder::new().recursive(true).mode(CLOSED).create(path).map_err(failed)?;
+    // What is made in it is nobody's but the daemon's.
+    umask(Mode::RWXG | Mode::RWXO);
     let lock = lock::take(&path.join("lock")).map_err(failed)?;
     lock.ok_or_else(|| AppError::StateDirInUse(path.to_path_buf()))
 }
 
-/// Removes the working directories that an earlier daemon left behind when it was killed.
-fn clear_agents_dir(path: &Path) -> Result<(), AppError> {
+/// Makes the directory of agents afresh. Working directories that an earlier daemon left behind when
+/// it was killed are removed meanwhile: an agent may have filled them so that it takes long or fails.
+fn clear_agents_dir(path: &Path, log: &Logger) -> Result<(), AppError> {
     let failed = |cause| AppError::StateDir { path: path.to_path_buf(), cause };
     let agents = path.join(AGENTS_DIR);
-    match workdir::remove(&agents) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
-        Ok(()) | Err(_) => {}
+    if let Err(cause) = workdir::discard(&agents, log.new(o!("component" => "app"))) {
+        warn!(log, "workdir_not_removed"; "component" => "app", "path" => %agents.display(),
+            "error" => %cause);
     }
-    std::fs::create_dir(&agents).map_err(failed)?;
+    DirBuilder::new().recursive(true).create(&agents).map_err(failed)?;
     std::fs::set_permissions(&agents, Permissions::from_mode(PASSABLE)).map_err(failed)
 }

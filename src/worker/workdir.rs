@@ -3,6 +3,8 @@
 //! A directory is moved aside first, at once, and removed by a thread of its own: an agent may have
 //! left a million files, and nothing else is to wait for that.
 
+mod removal;
+
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
@@ -13,6 +15,8 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{getegid, geteuid};
 use slog::{Logger, warn};
+
+use removal::remove;
 
 /// Nobody but the owner looks in.
 const MODE: u32 = 0o700;
@@ -29,17 +33,59 @@ pub(super) fn create(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(former)
 }
 
+/// What ends the name of a directory that was moved out of the way.
+const ASIDE: &str = ".old";
+
 /// Moves what is at `path` out of the way, and returns to where; `None` when there was nothing.
 pub(super) fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let aside = path.with_file_name(format!(".{name}.{}.{number}.old", std::process::id()));
-    match fs::rename(path, &aside) {
-        Ok(()) => Ok(Some(aside)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    loop {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}{}.{number}{ASIDE}", aside_prefix(path), std::process::id());
+        let aside = path.with_file_name(name);
+        match fs::rename(path, &aside) {
+            Ok(()) => return Ok(Some(aside)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // An earlier process of this id left it.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) => return Err(error),
+        }
     }
+}
+
+fn aside_prefix(path: &Path) -> String {
+    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// What was moved aside from `path` and not removed.
+fn left_aside(path: &Path) -> Vec<PathBuf> {
+    let prefix = aside_prefix(path);
+    let beside = path.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let names = beside.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names
+        .filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with(&prefix) && name.ends_with(ASIDE)
+        })
+        .map(|name| path.with_file_name(name))
+        .collect()
+}
+
+/// Moves what an earlier daemon left at `path` out of the way. It is removed meanwhile, with what
+/// was moved there before; what this daemon does not come to, the next one finds.
+///
+/// # Errors
+/// It cannot be moved, or no thread be started. What cannot be removed is told in the log.
+pub fn discard(path: &Path, log: Logger) -> io::Result<()> {
+    let janitor = Janitor::start(log)?;
+    let mut found = left_aside(path);
+    let moved = set_aside(path).map(|aside| found.extend(aside));
+    for aside in found {
+        // The ids of agents are given anew from here on.
+        let _told_by_the_janitor = take_back(&aside);
+        janitor.remove(Some(aside));
+    }
+    moved
 }
 
 /// Makes a directory that a worker with a user id of its own left behind the daemon's, so that
@@ -86,40 +132,11 @@ impl Janitor {
     }
 }
 
-/// An agent may have put anything in place of its directory, a link to somewhere else included:
-/// then the link goes and what it points to stays.
-pub fn remove(path: &Path) -> io::Result<()> {
-    if !fs::symlink_metadata(path)?.is_dir() {
-        return fs::remove_file(path);
-    }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path);
-            fs::remove_dir_all(path)
-        }
-        other => other,
-    }
-}
-
-/// Gives the owner back the rights to every folder under `path`, which an agent may have taken
-/// away. What fails shows when the folder is to be removed.
-fn open_up(path: &Path) {
-    let mut closed = vec![path.to_path_buf()];
-    while let Some(folder) = closed.pop() {
-        let _not_ours = fs::set_permissions(&folder, Permissions::from_mode(MODE));
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            // The type of the entry itself: a link is not followed.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                closed.push(entry.path());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     /// A directory of its own for one test.
     fn place(name: &str) -> PathBuf {
@@ -142,24 +159,26 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_their_owner_closed_are_removed_all_the_same() {
-        let place = place("closed");
-        let deep = place.join("a/b/c");
-        fs::create_dir_all(&deep).unwrap();
-        let outside = place.with_extension("outside");
-        fs::create_dir_all(&outside).unwrap();
-        symlink(&outside, place.join("a/link")).unwrap();
-        for folder in [&deep, deep.parent().unwrap(), &place.join("a")] {
-            fs::set_permissions(folder, Permissions::from_mode(0o0)).unwrap();
+    fn what_an_earlier_daemon_left_is_discarded_and_what_is_beside_it_stays() {
+        let place = place("discard");
+        let agents = place.join("agents");
+        // As an earlier process left it that had the id of this one.
+        let names = (0..50).map(|number| format!(".agents.{}.{number}.old", std::process::id()));
+        for name in names.chain(["agents".to_owned(), ".agents.kept".to_owned()]) {
+            fs::create_dir_all(place.join(name).join("life")).unwrap();
         }
-        // Root passes everywhere, so for it only this half says something.
-        open_up(&place);
-        assert_eq!(fs::metadata(&deep).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_ne!(fs::metadata(&outside).unwrap().permissions().mode() & 0o077, 0);
-        fs::set_permissions(&deep, Permissions::from_mode(0o0)).unwrap();
+        discard(&agents, Logger::root(slog::Discard, slog::o!())).unwrap();
+        assert!(!agents.exists());
+        let names = || -> Vec<_> {
+            fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+        };
+        let is_done = || {
+            thread::sleep(Duration::from_millis(10));
+            names() == [".agents.kept"]
+        };
+        assert!((0..3000).any(|_| is_done()), "{:?}", names());
+        discard(&agents, Logger::root(slog::Discard, slog::o!())).unwrap();
         remove(&place).unwrap();
-        assert!(!place.exists() && outside.exists());
-        fs::remove_dir_all(outside).unwrap();
     }
 
     #[test]
