@@ -14,6 +14,7 @@ mod confine;
 mod limits;
 mod paths;
 mod ports;
+mod rights;
 mod uids;
 
 use std::ffi::{OsStr, OsString};

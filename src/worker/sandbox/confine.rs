@@ -17,7 +17,7 @@ use nix::sys::prctl::set_no_new_privs;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-use super::{Plan, calls, paths, uids};
+use super::{Plan, calls, paths, rights, uids};
 use crate::domain::{Confinement, Guard, MissingGuard};
 use crate::worker::cgroup::{self, Cgroup};
 
@@ -82,9 +82,10 @@ pub(in crate::worker) fn start(
     let system = |what| move |cause| Refusal::System { what, cause };
     let search = std::env::var_os("PATH").unwrap_or_default();
     let mut grant = Grant::of(plan, command, &search);
-    if let Ok(uid) = grant.uid {
-        chown(&plan.workdir, Some(uid), Some(uid)).map_err(system("give the worker its folder"))?;
-    }
+    grant.uid = grant.uid.and_then(|uid| match chown(&plan.workdir, Some(uid), Some(uid)) {
+        Ok(()) => Ok(uid),
+        Err(cause) => Err(format!("{} cannot be given to it: {cause}", plan.workdir.display())),
+    });
     plan.limits.set(grant.uid.is_ok()).map_err(system("set the limits of the worker"))?;
     umask(Mode::RWXG | Mode::RWXO);
     grant.cgroup = grant.cgroup.and_then(|group| match group.enter() {
@@ -155,6 +156,8 @@ pub(super) fn refuse_without(require: &[Guard], found: &Confinement) -> Result<(
 /// What the worker is given, once it is known what it needs.
 struct Grant<'a> {
     read: Vec<PathBuf>,
+    /// What of it is not the system's own.
+    needed: Vec<PathBuf>,
     uid: Result<u32, String>,
     cgroup: Result<Cgroup, String>,
     plan: &'a Plan,
@@ -172,8 +175,9 @@ impl<'a> Grant<'a> {
                 ))
             })
         });
+        let needed = read.clone();
         read.extend(paths::of_the_system());
-        Self { read, uid, cgroup: plan.cgroup.clone(), plan }
+        Self { read, needed, uid, cgroup: plan.cgroup.clone(), plan }
     }
 
     /// Confines the calling thread for ever. What fails is told and not an error.
@@ -186,9 +190,14 @@ impl<'a> Grant<'a> {
                 format!("the kernel gives no namespace for it: {cause}")
             }
         };
-        tally.add(Guard::Ipc, unshare(CloneFlags::CLONE_NEWIPC).map_err(no_namespace));
-        tally.add(Guard::Privileges, set_no_new_privs().map_err(|cause| cause.to_string()));
-        let landlock_abi = self.landlock(calls::forbid(), &mut tally);
+        let ipc = unshare(CloneFlags::CLONE_NEWIPC).map_err(no_namespace);
+        let no_new_privs = set_no_new_privs().map_err(|cause| cause.to_string());
+        let calls = calls::forbid(ipc.is_err());
+        // What has a name in common with others is not there at all, where it cannot be told apart.
+        tally.add(Guard::Ipc, ipc.or_else(|why| calls.clone().map_err(|_| why)));
+        let landlock_abi = self.landlock(calls, &mut tally);
+        // The last, because the rules are made of paths that it may not reach itself.
+        tally.add(Guard::Privileges, no_new_privs.and_then(|()| self.give_up_capabilities()));
         tally.add(Guard::Uid, self.uid.clone().map(|_| ()));
         let needs_uid =
             |_: &String| "it is counted per user id, and the worker has none of its own".to_owned();
@@ -202,6 +211,15 @@ impl<'a> Grant<'a> {
         let tcp = enforced.contains(&Guard::Tcp);
         let connect = if tcp { self.plan.connect.clone() } else { Vec::new() };
         Confinement { landlock_abi, uid: self.uid.clone().ok(), connect, enforced, missing }
+    }
+
+    /// A user id of its own takes them from the worker by itself.
+    fn give_up_capabilities(&self) -> Result<(), String> {
+        if self.uid.is_ok() {
+            return Ok(());
+        }
+        let needed = self.needed.iter().chain([&self.plan.workdir]);
+        rights::give_up(needed.map(PathBuf::as_path))
     }
 
     /// The rules for TCP hold only with the `calls` forbidden that lead around them.
@@ -241,6 +259,8 @@ impl<'a> Grant<'a> {
     fn restrict(&self) -> Result<RestrictionStatus, RulesetError> {
         let Plan { workdir, connect, .. } = self.plan;
         let null = AccessFs::ReadFile | AccessFs::WriteFile;
+        let devices = AccessFs::MakeBlock | AccessFs::MakeChar;
+        let own = AccessFs::from_all(FILE_RIGHTS) & !devices;
         let ports = connect.iter().map(|port| Ok(NetPort::new(*port, AccessNet::ConnectTcp)));
         Ruleset::default()
             .handle_access(AccessFs::from_all(FILE_RIGHTS))?
@@ -249,7 +269,7 @@ impl<'a> Grant<'a> {
             .create()?
             .add_rules(path_beneath_rules(&self.read, AccessFs::from_read(FILE_RIGHTS)))?
             .add_rules(path_beneath_rules([paths::NULL], null))?
-            .add_rules(path_beneath_rules([workdir], AccessFs::from_all(FILE_RIGHTS)))?
+            .add_rules(path_beneath_rules([workdir], own))?
             .add_rules(ports.collect::<Vec<Result<_, RulesetError>>>())?
             .restrict_self()
     }
