@@ -3,12 +3,7 @@
 //!
 //! The test runs itself again in such a place, where this user may make one.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "this is test code, also outside of any test function"
-)]
+#![expect(clippy::unwrap_used, reason = "this is test code, also outside of any test function")]
 
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
 mod support;

@@ -282,7 +282,7 @@ fn what_is_in_a_control_group_of_the_store_ends() {
     let left = LeftBehind { launchers: Vec::new(), store_id: mark.0.clone(), cgroup };
     assert_eq!(end(&left, PATIENCE), Outcome { killed: 1, all_gone: true });
     // It was seen to be empty when it was removed.
-    assert_eq!(group.members(), [other.clone()]);
+    assert_eq!(group.members(), std::slice::from_ref(&other));
     assert!(!ours.wait().unwrap().success());
     assert!(!has_ended(&mut theirs));
     theirs.kill().unwrap();

@@ -255,7 +255,7 @@ mod tests {
         let base = Base { folder: place.clone(), home: place.join("daedalus.s1.b-1/own") };
         let groups = Cgroups { base: Ok(base), store_id: "s1".to_owned() };
         let group = place.join("daedalus.s1.a-1");
-        assert_eq!(groups.present(), [group.clone()]);
+        assert_eq!(groups.present(), std::slice::from_ref(&group));
         fs::write(group.join("below").join(PROCESSES), "7\n8\n").unwrap();
         assert_eq!(processes(&group), [7, 8]);
         assert!(!is_populated(&group));
