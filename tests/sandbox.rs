@@ -19,7 +19,6 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::{Path, PathBuf};
 
 use daedalus::domain::{Exit, Guard};
 use daedalus::worker::sandbox::Sandbox;
