@@ -35,6 +35,21 @@ pub(crate) const WAYS: &[(&str, &[Guard])] = &[
     ("signal_launcher", &[Guard::Signals, Guard::Uid]),
 ];
 
+/// What is tried only where there is something to try it on: where the victim could open it, where the
+/// kernel has it, where the daemon is a root with all its powers.
+pub(crate) const NOT_EVERYWHERE: [&str; 10] = [
+    "tcp",
+    "read_posix_memory",
+    "attach_shared_memory",
+    "fast_open_by_sendto",
+    "fast_open_by_sendmsg",
+    "fast_open_by_sendmmsg",
+    "fast_open_to_daemon",
+    "make_device",
+    "raw_socket",
+    "become_another",
+];
+
 /// What an agent tries on the daemon and the machine.
 pub(crate) const REST: &[(&str, &[Guard])] = &[
     ("store", &[Guard::Files, Guard::Uid]),
@@ -48,4 +63,11 @@ pub(crate) const REST: &[(&str, &[Guard])] = &[
     ("listen", &[Guard::Tcp]),
     ("device", &[Guard::Devices]),
     ("more_rights", &[Guard::Privileges]),
+    ("fast_open_by_sendto", &[Guard::Tcp]),
+    ("fast_open_by_sendmsg", &[Guard::Tcp]),
+    ("fast_open_by_sendmmsg", &[Guard::Tcp]),
+    ("fast_open_to_daemon", &[Guard::Tcp]),
+    ("make_device", &[Guard::Privileges, Guard::Uid]),
+    ("raw_socket", &[Guard::Privileges, Guard::Uid]),
+    ("become_another", &[Guard::Privileges, Guard::Uid]),
 ];

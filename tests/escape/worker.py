@@ -1,5 +1,5 @@
 """A worker that tries to get out: it plants what others must not reach, and reaches for what they planted."""
-import ctypes, errno, fcntl, json, mmap, os, resource, signal, socket, struct, sys, termios, threading, time
+import ctypes, errno, fcntl, json, mmap, os, resource, signal, socket, stat, struct, sys, termios, threading, time
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.shmat.restype = ctypes.c_void_p
@@ -60,6 +60,17 @@ def listening(family, type_, address, secret):
     return listener.getsockname(), None
 
 
+def shared_memory(raw):
+    """Its number; `None` where there is none to be had."""
+    shm = libc.shmget(0, 4096, 0o1600)
+    if shm < 0 and ctypes.get_errno() == errno.EACCES:
+        return None
+    ctypes.memmove(checked(libc.shmat(checked(shm), None, 0)), raw, len(raw))
+    # It can be attached by its number for as long as somebody has it, and goes with this process.
+    checked(libc.shmctl(shm, IPC_RMID, None))
+    return shm
+
+
 def plant(name):
     secret = f"secret of {name}"
     raw = secret.encode()
@@ -74,10 +85,7 @@ def plant(name):
     shared = mmap.mmap(mapped, mmap.PAGESIZE)
     shared[: len(raw)] = raw
     memory = ctypes.create_string_buffer(raw)
-    shm = checked(libc.shmget(0, 4096, 0o1600))
-    ctypes.memmove(checked(libc.shmat(shm, None, 0)), raw, len(raw))
-    # It can be attached by its number for as long as somebody has it, and goes with this process.
-    checked(libc.shmctl(shm, IPC_RMID, None))
+    shm = shared_memory(raw)
     posix = None
     try:
         with open(f"/dev/shm/daedalus-escape-{os.getpid()}", "wb") as file:
@@ -229,6 +237,30 @@ def call_only(port):
         return True
 
 
+def call_by_sending(port, send):
+    # Without a time-out, with which it would not wait for the connection.
+    with socket.socket() as caller:
+        send(caller, ("127.0.0.1", port))
+        return True
+
+
+def by_sendto(caller, address):
+    caller.sendto(b"?", socket.MSG_FASTOPEN, address)
+
+
+def by_sendmsg(caller, address):
+    caller.sendmsg([b"?"], [], socket.MSG_FASTOPEN, address)
+
+
+def by_sendmmsg(caller, address):
+    """Python has no name for it. One message: the address, the data, and how much of it was sent."""
+    host = ctypes.create_string_buffer(struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", address[1], socket.inet_aton(address[0])))
+    data = ctypes.create_string_buffer(b"?")
+    parts = ctypes.create_string_buffer(struct.pack("PN", ctypes.addressof(data), 1))
+    message = struct.pack("PIPNPNiI4x", ctypes.addressof(host), 16, ctypes.addressof(parts), 1, 0, 0, 0, 0)
+    checked(libc.sendmmsg(caller.fileno(), ctypes.create_string_buffer(message), 1, socket.MSG_FASTOPEN))
+
+
 def datagram(port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
         caller.settimeout(10)
@@ -257,6 +289,32 @@ def more_rights_are_possible():
     return libc.prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0
 
 
+def make_a_device():
+    os.mknod("device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    os.unlink("device")
+    return True
+
+
+def raw_socket():
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP):
+        return True
+
+
+def become(uid):
+    """In a child, because there may be no way back."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(uid)
+            os._exit(0)
+        except OSError as refused:
+            os._exit(refused.errno)
+    refused = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if refused:
+        raise OSError(refused, os.strerror(refused))
+    return True
+
+
 def outcome(attempt, *arguments, secret=None):
     try:
         got = attempt(*arguments)
@@ -283,11 +341,12 @@ def attack(victim):
         "read_memory": (memory_of, pid, victim["address"], length),
         "vm_read": (vm_read, pid, victim["address"], length),
         "take_descriptor": (take_descriptor, pid, victim["fd"]),
-        "attach_shared_memory": (attach, victim["shm"]),
         "udp": (datagram, victim["udp"]),
         "abstract_socket": (call, socket.AF_UNIX, "\0" + victim["abstract"]),
         "path_socket": (call_by_path, folder, "socket"),
     }
+    if victim["shm"] is not None:
+        tries["attach_shared_memory"] = (attach, victim["shm"])
     if victim["tcp"]:
         tries["tcp"] = (call, socket.AF_INET, ("127.0.0.1", victim["tcp"]))
     if victim["posix"]:
@@ -324,6 +383,14 @@ def attack_the_rest(daemon):
         "device": (order_a_device,),
         "more_rights": (more_rights_are_possible,),
     }
+    if daemon["has_fast_open"]:
+        for send in (by_sendto, by_sendmsg, by_sendmmsg):
+            tries[f"fast_open_{send.__name__}"] = (call_by_sending, daemon["forbidden_port"], send)
+        tries["fast_open_to_daemon"] = (call_by_sending, daemon["port"], by_sendto)
+    if daemon["is_mighty"]:
+        tries["make_device"] = (make_a_device,)
+        tries["raw_socket"] = (raw_socket,)
+        tries["become_another"] = (become, daemon["other_uid"])
     return {name: outcome(*attempt) for name, attempt in tries.items()}
 
 
