@@ -76,7 +76,8 @@ impl Launcher {
     fn start(plan: Option<&str>, command: &[OsString]) -> Result<Self, Failure> {
         let plan = plan.map(serde_json::from_str::<Plan>).transpose();
         let plan = plan.map_err(|cause| Failure::own("cannot read the plan", cause))?;
-        close_what_was_inherited();
+        close_what_was_inherited()
+            .map_err(|cause| Failure::own("cannot close what it inherited", cause))?;
         // It fails for one that a shell started, which leads a group and needs no session.
         let _leads_a_group = rustix::process::setsid();
         let mut mask = SigSet::empty();
@@ -207,14 +208,15 @@ fn announce(confinement: &Confinement) -> io::Result<()> {
 
 /// The daemon opens everything close-on-exec, but what it was itself started with (sockets from a
 /// service manager) may not be. A worker gets its three streams and nothing else.
-fn close_what_was_inherited() {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+fn close_what_was_inherited() -> io::Result<()> {
+    let open = std::fs::read_dir("/proc/self/fd")?;
     let fds: Vec<i32> =
         open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in fds.into_iter().filter(|fd| *fd > 2) {
         // The one of the directory itself is closed already.
         let _closed = nix::unistd::close(fd);
     }
+    Ok(())
 }
 
 /// A lack of memory or of processes may pass, so it is not reported as a command that cannot run.

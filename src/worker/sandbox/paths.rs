@@ -65,12 +65,15 @@ pub(super) fn of_the_system() -> Vec<PathBuf> {
     found.retain(|path| path.exists());
     // Resolvers write this file anew when the network changes, and a rule is about the old one. The
     // folder stays.
-    if let Ok(target) = fs::canonicalize("/etc/resolv.conf")
-        && target.starts_with("/run")
-    {
-        found.extend(target.parent().map(Path::to_path_buf));
+    if let Ok(target) = fs::canonicalize("/etc/resolv.conf") {
+        found.extend(folder_of_resolver(&target).map(Path::to_path_buf));
     }
     found
+}
+
+/// The folder below `/run` that a resolver has for its file; never `/run`, where everybody has some.
+fn folder_of_resolver(file: &Path) -> Option<&Path> {
+    file.parent().filter(|folder| folder.starts_with("/run") && *folder != Path::new("/run"))
 }
 
 /// What `command` needs: its program, found by the variable PATH as `search`, the environment of an
@@ -246,6 +249,15 @@ mod tests {
             "venv/lib",
         ]);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn only_a_folder_of_its_own_is_read_for_the_resolver() {
+        let folder = |file| folder_of_resolver(Path::new(file)).and_then(Path::to_str);
+        assert_eq!(folder("/run/systemd/resolve/stub.conf"), Some("/run/systemd/resolve"));
+        for file in ["/run/resolv.conf", "/etc/resolv.conf", "/mnt/wsl/resolv.conf"] {
+            assert_eq!(folder(file), None, "{file}");
+        }
     }
 
     #[test]
