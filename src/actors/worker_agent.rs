@@ -7,6 +7,7 @@ mod canary;
 mod frames;
 mod launch;
 mod phase;
+mod settle;
 mod tools;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::worker::protocol::{TaskFrame, ToWorker};
 use crate::worker::spawner::{SpawnerHandle, TreeGuard};
 pub use phase::PhaseLimits;
 use phase::RunPhase;
+use settle::{Held, Household};
 
 /// How long a worker that was asked to end, or that closed its pipe, may take to end.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -86,6 +88,15 @@ struct Running {
     open_calls: usize,
     /// What it does.
     phase: RunPhase,
+    /// How far it was asked to end.
+    stop: Option<Stop>,
+}
+
+/// How far down the ladder a run is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stop {
+    /// When its worker was sent a signal, in monotonic microseconds.
+    signalled_us: Option<u64>,
 }
 
 /// One life of one process agent.
@@ -105,12 +116,16 @@ pub struct WorkerAgent {
     run: Option<Running>,
     /// What still comes of it is dropped in silence (rule 10).
     last_closed: Option<Running>,
+    /// What that answered, when it was asked to end and is not quite over.
+    held: Option<Held>,
     /// Logs what the worker writes to stderr: with the ids of its run while it has one. Shared with
     /// the task that reads stderr, and locked only for a moment.
     run_log: Arc<Mutex<Logger>>,
     vital: Arc<Vital>,
     writer: Option<FrameWriter>,
     launcher_pid: u32,
+    /// What was there when the worker became ready.
+    household: Household,
     /// What the launcher enforced on the worker, when it said so.
     confinement: Option<Arc<Confinement>>,
     /// Whether the worker understands the frames of the canary.
@@ -157,10 +172,12 @@ impl WorkerAgent {
             phase: Phase::Starting,
             run: None,
             last_closed: None,
+            held: None,
             run_log,
             vital: Arc::new(Vital::new(clock.mono_us())),
             writer: None,
             launcher_pid: 0,
+            household: Household::default(),
             confinement: None,
             takes_canaries: false,
             canary: None,
@@ -252,6 +269,7 @@ impl Actor for WorkerAgent {
         };
         let (id, incarnation) = (self.id, self.incarnation);
         self.watcher.addr.do_send(Unwatch { id, incarnation });
+        self.let_go(&failure);
         self.router.do_send(AgentFailed { id, incarnation, failure, actor_gone: true });
         if !self.launch_ordered {
             let exit = Exit::NotStarted("its actor ended before".to_owned());
@@ -275,7 +293,7 @@ impl Handler<RunTask> for WorkerAgent {
         ));
         set_current(&self.run_log, run_log);
         let phase = RunPhase::unknown(now_us, self.standstills());
-        self.run = Some(Running { task_id, attempt, trace, open_calls: 0, phase });
+        self.run = Some(Running { task_id, attempt, trace, open_calls: 0, phase, stop: None });
         self.send(&ToWorker::Task(TaskFrame {
             task_id: assignment.task_id,
             attempt: assignment.attempt,
@@ -292,11 +310,14 @@ impl Handler<CancelRun> for WorkerAgent {
     type Result = ();
 
     /// The ladder: the worker is asked; after half of the grace it gets a signal; after all of it
-    /// its process tree is killed.
+    /// its process tree is killed. An answer ends it as soon as nothing of the run is left.
     fn handle(&mut self, message: CancelRun, ctx: &mut Self::Context) {
         let CancelRun { task_id, attempt, reason } = message;
         if !self.is_at(task_id, attempt) {
             return; // it ended just now
+        }
+        if let Some(run) = &mut self.run {
+            run.stop = Some(Stop::default());
         }
         self.send(&ToWorker::Cancel { task_id, attempt, reason });
         let half = self.settings.cancel_grace / 2;
@@ -305,6 +326,10 @@ impl Handler<CancelRun> for WorkerAgent {
                 return;
             }
             let (id, incarnation) = (agent.id, agent.incarnation);
+            let signalled_us = Some(agent.clock.mono_us());
+            if let Some(run) = &mut agent.run {
+                run.stop = Some(Stop { signalled_us });
+            }
             agent.spawner.signal(id, incarnation);
             agent.router.do_send(RunSignalled { id, incarnation, task_id, attempt });
             agent.after(half, ctx, move |agent, ctx| {

@@ -2,13 +2,14 @@
 
 mod memory;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::Signal;
 
 pub use memory::{OwnMemory, tree_mapped_bytes, tree_own_bytes, tree_rss_bytes};
 
@@ -38,6 +39,46 @@ pub fn children_by_parent(pid: u32) -> io::Result<Vec<u32>> {
     }
     found.sort_unstable();
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
+}
+
+/// A process, for ever: numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since the machine did.
+    pub started_ticks: u64,
+}
+
+/// Everything under `root` without `root` itself, those that ended and wait to be reaped among
+/// them, found by asking every process for its parent: slower than [`descendants`], and complete
+/// but for what is started or adopted during the look.
+///
+/// # Errors
+/// When there is a process that cannot be asked.
+pub fn tree_by_parent(root: u32) -> io::Result<Vec<Process>> {
+    let mut children: BTreeMap<u32, Vec<Process>> = BTreeMap::new();
+    for pid in everyone()? {
+        if let Some(Stat { parent, started_ticks, .. }) = Stat::try_read(pid)? {
+            children.entry(parent).or_default().push(Process { pid, started_ticks });
+        }
+    }
+    let mut found = children.remove(&root).unwrap_or_default();
+    let mut next = 0;
+    while let Some(Process { pid, .. }) = found.get(next) {
+        found.extend(children.remove(pid).unwrap_or_default());
+        next += 1;
+    }
+    Ok(found)
+}
+
+/// Whether this signal was sent to the process `pid` and has not been taken.
+#[must_use]
+pub fn has_pending(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:"));
+    let mask = masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).next();
+    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// Every process of this machine that is shown to this one, in the order of their numbers.
@@ -310,6 +351,9 @@ mod tests {
         let parent = parent(own).unwrap();
         assert!(children(parent).contains(&own));
         assert!(children_by_parent(parent).unwrap().contains(&own));
+        let started_ticks = start_ticks(own).unwrap();
+        assert!(tree_by_parent(parent).unwrap().contains(&Process { pid: own, started_ticks }));
+        assert!(!has_pending(own, Signal::USR1));
     }
 
     #[test]

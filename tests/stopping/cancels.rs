@@ -19,16 +19,25 @@ const TASK_MS: u64 = 25;
 const SEED: &str = "DAEDALUS_CANCEL_SEED";
 
 /// Numbers that look random (SplitMix64).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    /// Less than `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % end
     }
+}
+
+/// The seed of this run, which it prints.
+pub(crate) fn seed() -> u64 {
+    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("{SEED}={seed}");
+    seed
 }
 
 /// Agents of both sorts, which do as they are asked: with a grace that nobody needs.
@@ -69,9 +78,7 @@ fn cancel_one(daemon: &Daemon, after_ms: u64) -> (String, bool) {
 
 #[test]
 fn a_thousand_cancels_around_completion_lose_nothing() {
-    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{SEED}={seed}");
+    let seed = seed();
     let daemon = daemon();
     let before: Vec<_> = daemon.agents().into_iter().map(|it| (it.id, it.incarnation)).collect();
     let told = Mutex::new(BTreeMap::new());

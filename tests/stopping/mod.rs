@@ -3,4 +3,5 @@
 mod cancels;
 mod late;
 mod orders;
+mod signals;
 mod work;

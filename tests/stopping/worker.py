@@ -116,6 +116,18 @@ def many_children():
     return sleep
 
 
+def late():
+    """It takes its time to answer, and the signal may come before that."""
+
+    def answer():
+        while cancelled != (task["task_id"], task["attempt"]):
+            time.sleep(0.001)
+        time.sleep(task["payload"]["after_s"])
+        raise KeyboardInterrupt
+
+    return answer
+
+
 def kills_launcher():
     """It takes its launcher away when it is asked to stop."""
 
@@ -145,11 +157,14 @@ WORK = {
     "stubborn_child": stubborn_child,
     "double_fork": double_fork,
     "many_children": many_children,
+    "polite_children": many_children,
+    "polite_double_fork": double_fork,
+    "late": late,
     "kills_launcher": kills_launcher,
     "stops_launcher": stops_launcher,
     None: lambda: nap,
 }
-POLITE = {"loop", "sleep", "blocked", None}
+POLITE = {"loop", "sleep", "blocked", "polite_children", "polite_double_fork", None}
 # What SIGTERM gets an answer from. All other work ends by it, as a program does that knows nothing of
 # signals, or ignores it.
 HANDLES = {"backtrack", "holds_the_gil"}

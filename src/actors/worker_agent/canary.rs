@@ -22,7 +22,11 @@ impl Handler<DoCanary> for WorkerAgent {
     type Result = ();
 
     fn handle(&mut self, DoCanary { run, step, answer }: DoCanary, _ctx: &mut Context<Self>) {
-        if self.phase != Phase::Ready || self.pipe_closed || self.run.is_some() {
+        if self.phase != Phase::Ready
+            || self.pipe_closed
+            || self.run.is_some()
+            || self.held.is_some()
+        {
             // Whoever asked may have given up.
             let _nobody_waits = answer.send(CanaryAnswer::Busy);
             return;

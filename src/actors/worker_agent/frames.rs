@@ -5,7 +5,8 @@ use std::sync::Arc;
 use actix::{Context, Handler, Message};
 use slog::debug;
 
-use super::{Phase, WorkerAgent, current, set_current};
+use super::settle::Household;
+use super::{Phase, Stop, WorkerAgent, current, set_current};
 use crate::actors::messages::{AgentFailed, AgentReady, TaskEnded, TaskStarted};
 use crate::actors::watcher::Watch;
 use crate::domain::{Attempt, Confinement, Failure, PIPE_CLOSED, ProcessFacts, Report, TaskId};
@@ -130,6 +131,7 @@ impl WorkerAgent {
         let (id, incarnation, launcher_pid) = (self.id, self.incarnation, self.launcher_pid);
         // What the launcher's children are, not what the worker says it is.
         let pid = proc::worker_of(launcher_pid).unwrap_or(0);
+        self.household = Household::of(launcher_pid, pid);
         let process = ProcessFacts {
             pid,
             launcher_pid,
@@ -162,11 +164,16 @@ impl WorkerAgent {
             self.out_of_turn(task_id, Some(attempt), "a terminal frame", ctx);
             return;
         }
+        let stop = self.run.as_ref().and_then(|run| run.stop);
         self.last_closed = self.run.take();
         self.vital.is_in_none();
         set_current(&self.run_log, self.log.clone());
         let (id, incarnation) = (self.id, self.incarnation);
-        self.router.do_send(TaskEnded { id, incarnation, task_id, attempt, report });
+        let ended = TaskEnded { id, incarnation, task_id, attempt, report };
+        match stop {
+            None => self.router.do_send(ended),
+            Some(Stop { signalled_us }) => self.hold(ended, signalled_us, ctx),
+        }
     }
 
     /// A frame that only counts as a sign of life, if it is about the right task.
