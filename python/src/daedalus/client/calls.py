@@ -24,6 +24,8 @@ CANARY_S = 45.0
 #: What the daemon lets a call wait, and a task drain. It refuses more at once, so there is nothing more to wait for.
 WAIT_MOST_S = 60.0
 DRAIN_MOST_S = 86_400.0
+#: What a run that is stopped may take to end: the most that `worker.cancel_grace_s` may be. Nobody tells the client.
+GRACE_MOST_S = 3_600.0
 
 
 class Repeat(enum.Enum):
@@ -63,7 +65,7 @@ def initialize(size: int | None) -> Call[answers.Initialized]:
 def shutdown(drain_s: float | None, discard: bool) -> Call[answers.ShutDown]:
     # Sent again it could end the pool that somebody has begun meanwhile.
     query = _query(drain_s=drain_s, discard=discard or None)
-    return Call("DELETE", "/pool", Repeat.UNSENT, query, patience_s=END_S + _within(drain_s, DRAIN_MOST_S))
+    return Call("DELETE", "/pool", Repeat.UNSENT, query, patience_s=_stop_s(drain_s))
 
 
 def spawn(
@@ -87,9 +89,9 @@ def remove(agent_id: str, drain_s: float | None) -> Call[answers.Removed]:
         gone = isinstance(refusal, AgentNotFound)
         return {"agent_id": agent_id, "status": "removed", "task_id": None} if gone else None
 
-    patience_s = END_S + _within(drain_s, DRAIN_MOST_S)
     query = _query(drain_s=drain_s)
-    return Call("DELETE", f"/agents/{_id(agent_id)}", Repeat.ALWAYS, query, patience_s=patience_s, settled=settled)
+    path = f"/agents/{_id(agent_id)}"
+    return Call("DELETE", path, Repeat.ALWAYS, query, patience_s=_stop_s(drain_s), settled=settled)
 
 
 def fail(agent_id: str, reason: str | None) -> Call[answers.Failed]:
@@ -228,6 +230,10 @@ def _id(text: str) -> str:
 
 def _within(seconds: float | None, most_s: float) -> float:
     return min(max(seconds or 0.0, 0.0), most_s)
+
+
+def _stop_s(drain_s: float | None) -> float:
+    return END_S + GRACE_MOST_S + _within(drain_s, DRAIN_MOST_S)
 
 
 def _given(**fields: Any) -> dict[str, Any]:
