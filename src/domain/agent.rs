@@ -227,6 +227,14 @@ pub(super) struct Dying {
     pub pardoned: bool,
 }
 
+impl Dying {
+    /// Whether nothing is left to be done to its process tree: it is being killed, or gone.
+    #[must_use]
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.killed || self.tree_gone.is_some()
+    }
+}
+
 /// The lease of an external agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lease {

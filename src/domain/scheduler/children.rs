@@ -14,6 +14,7 @@ use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::parent::{ChildOf, MAX_CHILDREN, MAX_DEPTH, Parent};
 use crate::domain::priority::Seq;
 use crate::domain::refusal::Refusal;
+use crate::domain::report::Usage;
 use crate::domain::task::{Task, TaskSpec, TaskState};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
@@ -193,15 +194,12 @@ impl Scheduler {
     }
 }
 
-/// The end of an attempt that was stopped so that its agent can run what others wait for.
-pub(super) fn deadlocked() -> AttemptEnd {
+/// The end of an attempt that was stopped so that its agent can run what others wait for, with
+/// what it used, if it said so.
+pub(super) fn deadlocked(usage: Option<Usage>) -> AttemptEnd {
     let detail = "every live agent waited for children of its task, so the youngest of these tasks \
                   had to make room";
-    AttemptEnd::Interrupted {
-        failure: Failure::new("deadlock", detail),
-        by_order: false,
-        usage: None,
-    }
+    AttemptEnd::Interrupted { failure: Failure::new("deadlock", detail), by_order: false, usage }
 }
 
 /// In a word, for the log.

@@ -3,7 +3,7 @@
 //! asked began it; a stronger order shortens it.
 
 use super::Scheduler;
-use crate::domain::agent::{Ending, Run};
+use crate::domain::agent::{Dying, Ending, Run};
 use crate::domain::attempt::{AttemptRecord, Failure};
 use crate::domain::effect::Effect;
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
@@ -26,7 +26,7 @@ impl Scheduler {
     ) {
         let Some(agent) = self.agents.get_mut(&agent_id) else { return };
         let (is_process, incarnation) = (agent.is_process(), agent.incarnation);
-        let is_dying = agent.dying.as_ref().is_some_and(|dying| dying.killed);
+        let is_dying = agent.dying.as_ref().is_some_and(Dying::is_at_end);
         let Some(run) = agent.run.as_mut() else { return };
         let first = run.ending.is_none();
         let (reason, told) = (ending.reason(), ending.name());
@@ -94,12 +94,16 @@ impl Scheduler {
     }
 
     /// Notes that the process tree under the agent's run, if it has one, is killed: because of what
-    /// the run is ended for, or because the agent is unfit.
+    /// the run is ended for, or because the agent is unfit. A tree that is gone cannot be killed.
     pub(super) fn note_kill(&mut self, agent_id: AgentId, now: Now) {
-        let run = self.agents.get(&agent_id).and_then(|agent| agent.run.as_ref());
-        let ending = run.and_then(|run| run.ending.as_ref());
+        let Some(agent) = self.agents.get(&agent_id) else { return };
+        let ending = agent.run.as_ref().and_then(|run| run.ending.as_ref());
         let reason = ending.map_or(StopReason::AgentUnfit, Ending::reason);
-        self.note_step(agent_id, reason, now, |stop| &mut stop.killed);
+        if agent.dying.as_ref().is_some_and(|dying| dying.tree_gone.is_some()) {
+            self.note_stop(agent_id, reason);
+        } else {
+            self.note_step(agent_id, reason, now, |stop| &mut stop.killed);
+        }
     }
 
     /// Notes why the agent's run is stopped, unless somebody had a reason before.

@@ -72,7 +72,7 @@ impl Scheduler {
         self.reckon(id, now);
         let end = match ending {
             Some(Ending::TimedOut) => AttemptEnd::TimedOut(None),
-            _ => stopped(),
+            _ => stopped(None),
         };
         self.close_attempt(seq, id, end, now, Jitter::FULL, effects);
         self.run_over(id, now, effects);

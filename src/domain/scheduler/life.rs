@@ -123,7 +123,8 @@ impl Scheduler {
         let first = agent.dying.is_none();
         let must_go = actor_gone || failure.cause != PIPE_CLOSED;
         let dying = agent.begin_dying();
-        let kill = must_go && !dying.killed;
+        // One that is gone by itself was not killed.
+        let kill = must_go && !dying.is_at_end();
         let judged = kill && failure.cause != PIPE_CLOSED;
         dying.killed |= must_go;
         dying.actor_gone |= actor_gone;
@@ -261,8 +262,8 @@ impl Scheduler {
         let end = match &run.ending {
             Some(Ending::Cancelled) => None,
             Some(Ending::TimedOut) => Some(AttemptEnd::TimedOut(None)),
-            Some(Ending::Stopped) => Some(stopped()),
-            Some(Ending::Deadlocked) => Some(deadlocked()),
+            Some(Ending::Stopped) => Some(stopped(None)),
+            Some(Ending::Deadlocked) => Some(deadlocked(None)),
             Some(Ending::FailedByClient) | None => Some(AttemptEnd::AgentFailed(failure)),
         };
         if overlap_possible

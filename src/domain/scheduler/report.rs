@@ -10,7 +10,7 @@ use crate::domain::follow_up::FollowUpPlan;
 use crate::domain::ids::{AgentId, Attempt, Incarnation, TaskId};
 use crate::domain::limits::Limits;
 use crate::domain::metrics::Counters;
-use crate::domain::report::{Report, TaskError};
+use crate::domain::report::{Report, TaskError, Usage};
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Now;
 use crate::domain::timers::Timer;
@@ -191,10 +191,12 @@ pub(super) fn end_of(
         (Some(Ending::TimedOut), Report::Failed { usage, .. } | Report::Cancelled { usage }) => {
             AttemptEnd::TimedOut(usage)
         }
-        (Some(Ending::Deadlocked), Report::Failed { .. } | Report::Cancelled { .. }) => {
-            deadlocked()
+        (Some(Ending::Deadlocked), Report::Failed { usage, .. } | Report::Cancelled { usage }) => {
+            deadlocked(usage)
         }
-        (Some(Ending::Stopped), Report::Failed { .. } | Report::Cancelled { .. }) => stopped(),
+        (Some(Ending::Stopped), Report::Failed { usage, .. } | Report::Cancelled { usage }) => {
+            stopped(usage)
+        }
         (_, Report::Failed { error, usage }) => AttemptEnd::Failed { error, usage },
         (None | Some(Ending::FailedByClient), Report::Cancelled { usage }) => {
             let message = "the worker cancelled the attempt although nobody asked".to_owned();
@@ -205,14 +207,10 @@ pub(super) fn end_of(
     })
 }
 
-/// The end of an attempt that was stopped by order.
-pub(super) fn stopped() -> AttemptEnd {
+/// The end of an attempt that was stopped by order, with what it used, if it said so.
+pub(super) fn stopped(usage: Option<Usage>) -> AttemptEnd {
     let detail = "its agent was removed, or the pool or the daemon stopped";
-    AttemptEnd::Interrupted {
-        failure: Failure::new("stopped", detail),
-        by_order: true,
-        usage: None,
-    }
+    AttemptEnd::Interrupted { failure: Failure::new("stopped", detail), by_order: true, usage }
 }
 
 /// Notes when the first attempt of the task started since it was last asked for, if this is it, and

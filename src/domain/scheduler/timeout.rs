@@ -175,7 +175,7 @@ impl Scheduler {
         }
         let end = match ending {
             Some(Ending::TimedOut) => Some(AttemptEnd::TimedOut(None)),
-            Some(Ending::Deadlocked) => Some(deadlocked()),
+            Some(Ending::Deadlocked) => Some(deadlocked(None)),
             Some(Ending::Cancelled | Ending::FailedByClient | Ending::Stopped) | None => None,
         };
         if let Some(end) = end {

@@ -2,7 +2,7 @@
 
 use super::world::{Deaths, World, error, seconds, success};
 use crate::domain::TaskType::General;
-use crate::domain::{Effect, Report};
+use crate::domain::{Effect, Outcome, Report, TaskError, Usage};
 
 fn kills(effect: &Effect) -> bool {
     matches!(effect, Effect::KillTree { .. })
@@ -255,4 +255,51 @@ fn an_unkillable_run_is_never_over_and_a_crash_ends_what_was_asked() {
     world.crash_for(1.0, false);
     world.expect_attempts("t1", "interrupted on anna");
     world.expect_stop("t1", "timed_out: asked 1, over 2");
+}
+
+#[test]
+fn what_a_stopped_attempt_used_counts() {
+    let usage = Some(Usage { input_tokens: 7, output_tokens: 3, ..Usage::default() });
+    let mut world = by_hand();
+    world.remove("anna", 0).unwrap();
+    world.finish("anna", Report::Cancelled { usage });
+    world.expect_attempts("t1", "interrupted on anna");
+    let end = world.view("t1").attempts[0].end.clone().expect("it ended");
+    assert_eq!(end.usage, usage);
+
+    let mut world = World::with_agents(["anna"]);
+    world.join("eve");
+    world.submit_to("t1", "eve").unwrap();
+    world.child("c1", "t1").unwrap();
+    world.remove("anna", 0).unwrap();
+    world.complete("t1", None, Report::Failed { error: oops(), usage }).unwrap();
+    let record = world.view("t1").attempts[0].clone();
+    let end = record.end.expect("it ended");
+    assert_eq!((end.outcome, end.usage), (Outcome::Interrupted, usage), "of a deadlock");
+    assert_eq!(world.metrics().input_tokens, 7);
+}
+
+fn oops() -> TaskError {
+    TaskError { code: "oops".into(), message: "it was told to end".into(), retryable: true }
+}
+
+#[test]
+fn a_worker_that_died_by_itself_was_not_killed() {
+    // The tree is gone, and its actor has another reason to end.
+    let mut world = by_hand();
+    world.tree_gone("anna");
+    world.pass(1.0);
+    world.give_up_run("anna");
+    assert_eq!(world.wanted(kills), 0);
+    world.expect_attempts("t1", "agent_failed on anna");
+    world.expect_stop("t1", "not stopped");
+
+    // The same, and somebody cancels in between: there is nobody left to be asked.
+    let mut world = by_hand();
+    world.tree_gone("anna");
+    world.cancel("t1").unwrap();
+    assert_eq!((world.wanted(asks), world.wanted(kills)), (0, 0));
+    world.pass(1.0);
+    world.actor_gone("anna");
+    world.expect_stop("t1", "cancelled: over 1");
 }
