@@ -8,6 +8,7 @@ use crate::domain::{
 
 impl World {
     pub(super) fn remember(&mut self, effect: &Effect) {
+        self.ladders.remember(effect);
         match effect {
             Effect::Event(Event::TaskEnded { task_id, status, .. }) => {
                 let before = self.ended.insert(*task_id, *status);

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::world::{World, agent, name};
-use crate::domain::agent::Run;
+use crate::domain::agent::{Agent, Run};
 use crate::domain::scheduler::Inside;
 use crate::domain::task::Task;
-use crate::domain::{AttemptRecord, Now, Seq};
+use crate::domain::{AgentId, Attempt, AttemptRecord, Effect, Incarnation, Now, Seq, TaskId};
 
 /// Attempts whose runs are being stopped.
 #[derive(Default)]
@@ -20,6 +20,43 @@ impl Stopping {
     }
 }
 
+/// What the scheduler ordered to bring runs of processes to their ends.
+#[derive(Default)]
+pub(super) struct Ladders {
+    asked: BTreeSet<(AgentId, Incarnation, TaskId, Attempt)>,
+    killed: BTreeSet<(AgentId, Incarnation)>,
+}
+
+impl Ladders {
+    pub(super) fn remember(&mut self, effect: &Effect) {
+        match *effect {
+            Effect::CancelRun { agent, incarnation, task_id, attempt, .. } => {
+                let first = self.asked.insert((agent, incarnation, task_id, attempt));
+                assert!(first, "{} is asked twice", name(agent));
+            }
+            Effect::KillTree { agent, incarnation } => {
+                self.killed.insert((agent, incarnation));
+            }
+            Effect::AgentRemoved { agent } => {
+                self.asked.retain(|(of, ..)| *of != agent);
+                self.killed.retain(|(of, _)| *of != agent);
+            }
+            _ => {}
+        }
+    }
+
+    /// A run of a process that is to end is on a ladder, whose last step kills, or is being killed,
+    /// or nothing is left of it.
+    fn check(&self, agent: &Agent) {
+        let Some(run) = agent.run.as_ref().filter(|run| run.ending.is_some()) else { return };
+        let is_gone = agent.dying.as_ref().is_some_and(|dying| dying.tree_gone.is_some());
+        let life = (agent.id, agent.incarnation);
+        let is_asked = self.asked.contains(&(life.0, life.1, run.task_id, run.attempt));
+        let ends = is_asked || self.killed.contains(&life) || is_gone || !agent.is_process();
+        assert!(ends, "nobody ends {} on {}", name(run.task_id), name(agent.id));
+    }
+}
+
 fn record(task: &Task, attempt: u32) -> &AttemptRecord {
     let found = task.attempts.iter().find(|record| record.attempt.get() == attempt);
     found.expect("a run has its attempt")
@@ -28,6 +65,7 @@ fn record(task: &Task, attempt: u32) -> &AttemptRecord {
 /// A run that is stopped says so; its steps are in order; when it is gone its stop is over, unless
 /// nobody saw that.
 pub(super) fn check(world: &World, inside: Inside<'_>, before: &Stopping) {
+    inside.agents.values().for_each(|agent| world.ladders.check(agent));
     let present = Stopping::of(inside);
     for &(seq, attempt) in &present.0 {
         let task = &inside.tasks[&seq];
@@ -58,6 +96,22 @@ impl World {
         let agent = self.inside().agents.get(&agent(who)).filter(|agent| agent.alive);
         let run = agent.and_then(|agent| agent.run.as_ref());
         run.is_some_and(|run| run.ending.is_some())
+    }
+
+    /// The daemon stops, and is told a second time: whatever it asked to end is killed.
+    pub(super) fn stop_at_once(&mut self) {
+        self.drain();
+        self.stop_listening();
+        self.stop_process_runs();
+        self.call(|s, now, fx| s.kill_processes(now, fx));
+        let alive = self.inside().agents.values().filter(|agent| agent.alive && agent.is_process());
+        let alive: Vec<_> = alive.map(|agent| (agent.id, agent.incarnation)).collect();
+        for life in &alive {
+            assert!(self.ladders.killed.contains(life) || self.dead, "{} lives", name(life.0));
+        }
+        for (id, _) in alive {
+            self.lose(&name(id));
+        }
     }
 
     /// The actor of the agent kills what did not end in its grace, and ends with it.

@@ -30,7 +30,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(deaths: Deaths) -> Self {
+    fn new(deaths: Deaths, grace_us: u64) -> Self {
         let gate =
             |name: &str, kinds: &[TaskType]| GateSpec::new(name, kinds.iter().copied().collect());
         let mut gates = vec![
@@ -42,6 +42,7 @@ impl Storm {
         gates[1].max_wait_us = Some(40 * SECOND_US);
         let limits = |limits: &mut crate::domain::Limits| {
             limits.max_depth = 12;
+            limits.cancel_grace_us = grace_us;
             limits.affinity_window = 3;
             limits.timeout_us = [30 * SECOND_US; TaskType::COUNT];
         };
@@ -230,7 +231,7 @@ impl Storm {
                 self.lives_begin(lives);
             }
             Happens::CrashBeforeCommit { turns } => world.lost_after = Some(u32::from(turns % 4)),
-            Happens::StopAndStart { lives } => self.stop_and_start(lives),
+            Happens::StopAndStart { lives, kills } => self.stop_and_start(lives, kills % 2 == 0),
             Happens::TurnClock { seconds } => world.turn_clock(f64::from(seconds) / 8.0 - 16.0),
             Happens::Target { agents } => world.set_target(usize::from(agents % 8)),
             Happens::Child { agent, how, preferred } => {
@@ -278,9 +279,13 @@ impl Storm {
     }
 
     /// An orderly stop interrupts what runs on processes, and costs no task anything.
-    fn stop_and_start(&mut self, lives: u8) {
+    fn stop_and_start(&mut self, lives: u8, kills: bool) {
         let world = &mut self.world;
-        world.stop();
+        if kills {
+            world.stop_at_once();
+        } else {
+            world.stop();
+        }
         let costs = |world: &World| -> Vec<_> {
             let all = world.disk.all();
             all.map(|task| (task.id, task.failures, task.interruptions)).collect()
@@ -359,6 +364,8 @@ impl Storm {
         for who in AGENTS {
             world.lose(who);
         }
+        // Without a grace every time-out costs the life of an agent.
+        world.restarts = true;
         world.pass(20.0); // longer than any drain
         assert!(world.underway.is_empty(), "a client that failed an agent was never answered");
         assert!(!world.inside().closing, "a shutdown of the pool never ended");
@@ -386,8 +393,8 @@ impl Storm {
     }
 }
 
-fn run(events: Vec<Happens>, deaths: Deaths, stops: bool) {
-    let mut storm = Storm::new(deaths);
+fn run(events: Vec<Happens>, deaths: Deaths, grace_us: u64, stops: bool) {
+    let mut storm = Storm::new(deaths, grace_us);
     for event in events {
         storm.comes(event);
     }
@@ -405,6 +412,11 @@ fn run(events: Vec<Happens>, deaths: Deaths, stops: bool) {
     assert_eq!(storm.world.disk.live().count(), 0);
 }
 
+/// With a ladder, and without one.
+fn any_grace() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => Just(5 * SECOND_US), 1 => Just(0)]
+}
+
 fn config(cases: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let file = "proptest-regressions/domain_storm.txt";
@@ -419,8 +431,8 @@ proptest! {
     #![proptest_config(config(CASES))]
 
     #[test]
-    fn no_storm_breaks_an_invariant(events in vec(any_event(), 0..80)) {
-        run(events, Deaths::ByHand, false);
+    fn no_storm_breaks_an_invariant(events in vec(any_event(), 0..80), grace_us in any_grace()) {
+        run(events, Deaths::ByHand, grace_us, false);
     }
 
     #[test]
@@ -428,8 +440,10 @@ proptest! {
         events in vec(any_event(), 0..80),
         tree_first in any::<bool>(),
         stops in any::<bool>(),
+        grace_us in any_grace(),
     ) {
-        run(events, if tree_first { Deaths::TreeFirst } else { Deaths::ActorFirst }, stops);
+        let deaths = if tree_first { Deaths::TreeFirst } else { Deaths::ActorFirst };
+        run(events, deaths, grace_us, stops);
     }
 }
 
@@ -439,6 +453,6 @@ proptest! {
     /// Mostly gates, and tasks that wait for them.
     #[test]
     fn no_flapping_of_gates_breaks_an_invariant(events in vec(any_event_of_gates(), 0..100)) {
-        run(events, Deaths::ActorFirst, false);
+        run(events, Deaths::ActorFirst, 5 * SECOND_US, false);
     }
 }

@@ -10,6 +10,7 @@ use super::daemon::{Answer, Base};
 use super::disk::Disk;
 use super::gating::Gating;
 use super::invariants::Before;
+use super::stops::Ladders;
 use crate::domain::scheduler::Inside;
 use crate::domain::{
     Accepted, AgentId, AgentKind, Attempt, ContextIds, Effect, Failing, Failure, GateSpec, Gates,
@@ -49,6 +50,8 @@ pub(super) struct World {
     pub idle_since: BTreeMap<AgentId, u64>,
     /// Agents whose failing by a client was not answered yet.
     pub underway: BTreeSet<AgentId>,
+    /// What was ordered of runs that are to end.
+    pub ladders: Ladders,
     /// How often the daemon was told that it has drained.
     pub drained: usize,
     /// What the store has.
@@ -165,6 +168,7 @@ impl World {
             accepted: BTreeSet::new(),
             idle_since: BTreeMap::new(),
             underway: BTreeSet::new(),
+            ladders: Ladders::default(),
             drained: 0,
             disk,
             base: Base::default(),
