@@ -260,8 +260,10 @@ async fn shut_down(pool: &PoolHandle, drain: Duration, stop: &mut Stop, listenin
     tokio::select! {
         biased; // also when the signal has come by now, the attempts say that they were asked
         () = pool.stop_processes(PROCESSES_END_WITHIN) => {}
-        _ = stop.ordered() => pool.kill_processes(PROCESSES_END_WITHIN).await,
+        _ = stop.ordered() => {}
     }
+    // What is left by now is killed, and its attempts say so. Mostly that is nothing.
+    pool.kill_processes(PROCESSES_END_WITHIN).await;
 }
 
 async fn crash(loss: Loss, spawner: SpawnerHandle, log: &Logger) -> Result<(), AppError> {
