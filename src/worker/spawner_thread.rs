@@ -302,7 +302,9 @@ impl SpawnerThread {
 
     fn signal(&self, key: Key) {
         if let Some(Tree { launcher: Some(launcher), dying: None, .. }) = self.trees.get(&key) {
+            // One that its worker stopped hears it when it goes on.
             launcher.send(Signal::USR1);
+            launcher.send(Signal::CONT);
         }
     }
 
