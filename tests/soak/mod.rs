@@ -38,6 +38,7 @@ fn nothing_grows() {
     let daemon = Daemon::start(CONFIG);
     daemon.log.keep_the_end();
     daemon.all_idle(AGENTS);
+    let at_first = Look::at(&daemon);
     let seed = u64::from(std::process::id());
     println!("{length:?} with the seed {seed}");
     let (over, mut looks, mut tally) = (AtomicBool::new(false), Vec::new(), Tally::default());
@@ -72,6 +73,10 @@ fn nothing_grows() {
     // They are removed beside everything else.
     until("the last working directories are removed", || {
         (Look::at(&daemon).workdirs == 0).then_some(())
+    });
+    // With the pool it had some for each agent.
+    until("the files of the pool are closed", || {
+        (Look::at(&daemon).files < at_first.files).then_some(())
     });
 }
 

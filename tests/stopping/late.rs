@@ -1,10 +1,10 @@
 //! How late everything on this machine is: the bound of a stop is about what the daemon does, and a
 //! machine that does not let it run is no fault of its own.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::os::{let_pass, now};
 
@@ -15,30 +15,40 @@ const USUAL: Duration = Duration::from_millis(5);
 
 /// Measures, for as long as it lives, by how much a thread that sleeps is woken too late.
 pub(crate) struct Lateness {
-    late_us: Arc<AtomicU64>,
+    /// When it was late, and by how much: seconds since the Unix epoch, and seconds.
+    late: Arc<Mutex<Vec<(f64, f64)>>>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Lateness {
     pub(crate) fn measure() -> Self {
-        let (late_us, done) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (sum, over) = (Arc::clone(&late_us), Arc::clone(&done));
+        let (late, done) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicBool>::default());
+        let (all, over) = (Arc::clone(&late), Arc::clone(&done));
         let thread = thread::spawn(move || {
             while !over.load(Ordering::Acquire) {
                 let begun = now();
                 let_pass(PAUSE);
                 let late = begun.elapsed().saturating_sub(PAUSE + USUAL);
-                sum.fetch_add(late.as_micros() as u64, Ordering::AcqRel);
+                if !late.is_zero() {
+                    all.lock().expect("nobody panics").push((epoch_s(), late.as_secs_f64()));
+                }
             }
         });
-        Self { late_us, done, thread: Some(thread) }
+        Self { late, done, thread: Some(thread) }
     }
 
-    /// The time in which a thread that wanted to run could not, in seconds.
-    pub(crate) fn seconds(&self) -> f64 {
-        self.late_us.load(Ordering::Acquire) as f64 / 1e6
+    /// The time in which a thread that wanted to run between these two moments could not, in
+    /// seconds; the moments are in seconds since the Unix epoch.
+    pub(crate) fn seconds(&self, from: f64, to: f64) -> f64 {
+        let late = self.late.lock().expect("nobody panics");
+        late.iter().map(|(at, late)| (at.min(to) - (at - late).max(from)).max(0.0)).sum()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the daemon tells the times of a stop by this clock")]
+fn epoch_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs_f64()
 }
 
 impl Drop for Lateness {

@@ -2,6 +2,7 @@
 
 mod cancels;
 mod late;
+mod odd;
 mod orders;
 mod signals;
 mod work;

@@ -110,8 +110,9 @@ pub(crate) fn assert_stopped(task: &Value, work: &Work, reason: &str, late: &Lat
     assert_eq!(came, expected, "{name} was stopped by other steps: {stop}");
     let times: Vec<f64> = steps.into_iter().flatten().collect();
     assert!(times.is_sorted(), "{name}: {stop}");
-    let took = times[times.len() - 1] - times[0];
-    let most = GRACE_S + BEYOND_S + late.seconds();
+    let (begun, ended) = (times[0], times[times.len() - 1]);
+    let took = ended - begun;
+    let most = GRACE_S + BEYOND_S + late.seconds(begun, ended);
     assert!(took <= most, "{name} took {took} s to stop, of {most}: {stop}");
     if work.signalled && !at_once {
         assert!(times[1] - times[0] >= GRACE_S / 2.0 - 0.01, "{name}: signalled early: {stop}");

@@ -128,6 +128,16 @@ def late():
     return answer
 
 
+def finishes():
+    """It has its result when it is asked to stop."""
+
+    def wait():
+        while cancelled != (task["task_id"], task["attempt"]):
+            time.sleep(0.001)
+
+    return wait
+
+
 def kills_launcher():
     """It takes its launcher away when it is asked to stop."""
 
@@ -160,6 +170,7 @@ WORK = {
     "polite_children": many_children,
     "polite_double_fork": double_fork,
     "late": late,
+    "finishes": finishes,
     "kills_launcher": kills_launcher,
     "stops_launcher": stops_launcher,
     None: lambda: nap,
