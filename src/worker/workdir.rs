@@ -172,11 +172,11 @@ mod tests {
         let names = || -> Vec<_> {
             fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name()).collect()
         };
-        let is_done = || {
-            thread::sleep(Duration::from_millis(10));
-            names() == [".agents.kept"]
-        };
-        assert!((0..3000).any(|_| is_done()), "{:?}", names());
+        let begun = super::super::spawner_thread::now();
+        while names() != [".agents.kept"] {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", names());
+            thread::yield_now();
+        }
         discard(&agents, Logger::root(slog::Discard, slog::o!())).unwrap();
         remove(&place).unwrap();
     }

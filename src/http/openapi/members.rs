@@ -54,12 +54,13 @@ pub(super) const SAYS: &[(&str, &str, &str)] = &[
     ),
     ("Stop", "reason", "The first that anybody had."),
     ("Stop", "asked_at", "When its agent was asked to end it; `null` when it was killed at once."),
-    ("Stop", "signalled_at", "When its processes got SIGTERM."),
+    ("Stop", "signalled_at", "When the process group of its worker got SIGTERM."),
     ("Stop", "killed_at", "When the kill of its whole process tree was ordered."),
     (
         "Stop",
         "over_at",
-        "When nothing of it could act any more; `null` while it goes on, or when that was not seen.",
+        "When nothing of it could act any more; `null` while it goes on, or when that was not seen \
+         (the daemon may have ended before).",
     ),
     ("Assignment", "timeout_s", "How long the attempt may take, from its assignment."),
     ("Heartbeat", "task_id", "The task that the agent has."),
