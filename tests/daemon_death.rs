@@ -1,6 +1,8 @@
 //! What happens when the daemon is gone, seen from outside: this process has no spawner itself and
 //! may start children.
 
+#![expect(clippy::duplicate_mod, reason = "both kinds of daemons have user ids for their agents")]
+
 #[path = "support/daemon.rs"]
 mod daemon;
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
