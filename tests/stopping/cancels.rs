@@ -33,6 +33,7 @@ impl Dice {
 }
 
 /// The seed of this run, which it prints.
+#[expect(clippy::print_stdout, reason = "a run that failed can be seen again")]
 pub(crate) fn seed() -> u64 {
     let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
