@@ -84,7 +84,8 @@ fn some_task(dice: &mut Dice) -> Value {
 pub(crate) fn work(daemon: &Daemon, seed: u64, over: &AtomicBool) -> Tally {
     let (mut dice, mut tally) = (Dice(seed), Tally::default());
     while !over.load(Ordering::Acquire) {
-        let task = daemon.submit_whole(&some_task(&mut dice));
+        let accepted = asked(daemon, "POST", "/tasks", Some(&some_task(&mut dice)));
+        let task = accepted["task_id"].as_str().expect("an id").to_owned();
         if dice.below(8) == 0 {
             let_pass(Duration::from_millis(dice.below(40)));
             let (status, answer) = daemon.call("POST", &format!("/tasks/{task}/cancel"), None);
@@ -97,9 +98,21 @@ pub(crate) fn work(daemon: &Daemon, seed: u64, over: &AtomicBool) -> Tally {
         if dice.below(100) == 0 {
             kill_a_launcher(daemon, &task);
         }
-        tally.count(&daemon.ended(&task));
+        tally.count(&asked(daemon, "GET", &format!("/tasks/{task}?wait_s=30"), None));
     }
     tally
+}
+
+/// A call, made again while the daemon says that it never read the request (408): in an hour the
+/// machine itself may stand still for longer than that may take, and then nothing was done.
+fn asked(daemon: &Daemon, method: &str, path: &str, body: Option<&Value>) -> Value {
+    loop {
+        let (status, answer) = daemon.call(method, path, body);
+        if status != 408 {
+            assert_eq!(status, 200, "{method} {path}: {answer}");
+            return answer;
+        }
+    }
 }
 
 /// Kills the launcher above whoever has the task, as the operating system could. In its sandbox no
