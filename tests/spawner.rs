@@ -97,7 +97,7 @@ fn a_worker_that_kills_its_launcher_takes_nothing_out_of_reach() {
 fn a_launcher_killed_from_outside_is_no_verified_end_but_a_swept_one() {
     run(async {
         let pool = Pool::new();
-        for signal in [Signal::SIGKILL, Signal::SIGABRT, Signal::SIGHUP] {
+        for signal in [Signal::SIGKILL, Signal::SIGABRT, Signal::SIGUSR2] {
             let mut agent = pool.worker().await;
             send(agent.launcher, signal);
             assert_eq!(agent.news.gone().await.0, Exit::Unknown);
