@@ -139,7 +139,7 @@ mod tests {
     use std::time::Duration;
 
     /// A directory of its own for one test.
-    fn place(name: &str) -> PathBuf {
+    pub(super) fn place(name: &str) -> PathBuf {
         let place = std::env::temp_dir().join(format!("daedalus-{}-{name}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         place

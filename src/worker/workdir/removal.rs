@@ -185,18 +185,12 @@ impl Removal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::place;
     use super::*;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::PathBuf;
 
     use rustix::fs::mkdirat;
-
-    fn place(name: &str) -> PathBuf {
-        let place = std::env::temp_dir().join(format!("daedalus-{}-{name}", std::process::id()));
-        fs::create_dir_all(&place).unwrap();
-        place
-    }
 
     /// Makes folders in each other below `place`, as deep as no path can say.
     fn dig(place: &Path, depth: u32) {
