@@ -48,6 +48,8 @@ pub struct Sight {
     pub no_new_privs: Option<bool>,
     /// 0: no filter of system calls, 1: strict, 2: a filter.
     pub seccomp: Option<u8>,
+    /// The rights of root that it may take up, by the kernel's names: `CHOWN` and so on.
+    pub capabilities: Option<BTreeSet<String>>,
     /// Where it works.
     pub workdir: Option<PathBuf>,
     /// Its namespaces: `net` and so on, each with the number that names it.
@@ -102,6 +104,7 @@ impl Sight {
             gid: status.gid,
             no_new_privs: status.no_new_privs,
             seccomp: status.seccomp,
+            capabilities: status.capabilities,
             workdir: proc::workdir(pid).ok(),
             shared_maps: maps::shared_maps(pid, namespaces.get("ipc").copied()),
             namespaces,

@@ -58,6 +58,9 @@ fn a_report_shows_what_each_agent_has_and_finds_nothing_wrong() {
         assert!(measured["limits"]["open_files"]["soft"].is_u64(), "{measured:#}");
         assert_eq!(measured["unread"], json!([]));
         assert_eq!(measured["shared_memory"], json!([]));
+        // As root without an id of its own a worker may need this one to reach its folders.
+        let capabilities = measured["capabilities"].as_array().unwrap();
+        assert!(capabilities.iter().all(|name| name == "DAC_OVERRIDE"), "{capabilities:?}");
         let names = measured["environment"].as_array().unwrap();
         assert!(names.contains(&json!("DAEDALUS_AGENT_ID")), "{names:?}");
         // It is there once only, and has its three streams.

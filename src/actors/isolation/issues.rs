@@ -15,6 +15,9 @@ const IPC: &str = "ipc";
 /// The kernel's number for "there is a filter of system calls".
 const FILTER: u8 = 2;
 
+/// What a worker may keep that works as root: it could not reach its own folders without.
+const KEPT_BY_ROOT: &str = "DAC_OVERRIDE";
+
 /// Something that is not as it must be with one agent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Issue {
@@ -288,6 +291,14 @@ fn less_than_enforced(sight: &Sight, confinement: &Confinement, ours: &Ours) -> 
     let mut found = Vec::new();
     if confinement.enforces(Guard::Privileges) && sight.no_new_privs == Some(false) {
         found.push("can gain rights, although no_new_privs was set".to_owned());
+    }
+    if confinement.enforces(Guard::Privileges) {
+        let may_keep = |name: &str| confinement.uid.is_none() && name == KEPT_BY_ROOT;
+        let kept = sight.capabilities.iter().flatten().filter(|name| !may_keep(name));
+        let kept: Vec<_> = kept.map(String::as_str).collect();
+        if !kept.is_empty() {
+            found.push(format!("has capabilities that were taken away: {}", kept.join(", ")));
+        }
     }
     if confinement.enforces(Guard::Uid)
         && let (Some(expected), Some(uid)) = (confinement.uid, sight.uid)

@@ -46,6 +46,8 @@ pub struct Measured {
     pub no_new_privs: Option<bool>,
     /// 0: no filter of system calls, 1: strict, 2: a filter.
     pub seccomp: Option<u8>,
+    /// The rights of root that it may take up, by the kernel's names: `CHOWN` and so on.
+    pub capabilities: Option<BTreeSet<String>>,
     /// What the launcher enforced; `None` when it did not say.
     #[schema(value_type = Option<Confinement>)]
     pub confinement: Option<Arc<Confinement>>,
@@ -113,6 +115,7 @@ impl Measured {
             processes: processes.iter().map(MeasuredProcess::from).collect(),
             no_new_privs: worker.and_then(|worker| worker.no_new_privs),
             seccomp: worker.and_then(|worker| worker.seccomp),
+            capabilities: worker.and_then(|worker| worker.capabilities.clone()),
             confinement: facts.confinement.clone(),
             unread: processes.iter().flat_map(Sight::unread).collect(),
         }

@@ -33,6 +33,7 @@ fn made_up(number: u32) -> (AgentView, Sight) {
         gid: Some(number * 100),
         no_new_privs: Some(true),
         seccomp: Some(2),
+        capabilities: Some(BTreeSet::new()),
         workdir: Some(format!("/agents/{number}").into()),
         namespaces: BTreeMap::from([("ipc".to_owned(), number.into())]),
         environment: Some(Vec::new()),
@@ -178,6 +179,10 @@ fn an_agent_is_as_its_launcher_said_it_was() {
         "process 200 can gain rights, although no_new_privs was set",
     );
     of_bert(
+        |bert| bert.1.capabilities = Some(capabilities(["CHOWN", "DAC_OVERRIDE"])),
+        "process 200 has capabilities that were taken away: CHOWN, DAC_OVERRIDE",
+    );
+    of_bert(
         |bert| bert.1.seccomp = Some(0),
         "process 200 has no filter of system calls, although one was set",
     );
@@ -205,12 +210,30 @@ fn an_agent_is_as_its_launcher_said_it_was() {
     let told = told(|_, bert| {
         bert.0.process.as_mut().unwrap().confinement = Some(Arc::default());
         bert.1.no_new_privs = Some(false);
+        bert.1.capabilities = Some(capabilities(["SYS_ADMIN", "CHOWN"]));
         bert.1.uid = Some(0);
         bert.1.seccomp = Some(0);
         bert.1.namespaces = BTreeMap::from([("ipc".to_owned(), 9)]);
         bert.1.limits.values_mut().for_each(|limit| limit.hard = None);
     });
     assert_eq!(told[1], [] as [&str; 0], "a guard that is missing is no breach");
+}
+
+#[test]
+fn a_worker_that_is_root_keeps_what_it_needs_for_its_own_folders() {
+    let told = told(|_, bert| {
+        bert.0.process.as_mut().unwrap().confinement = Some(Arc::new(Confinement {
+            enforced: vec![Guard::Privileges],
+            ..Confinement::default()
+        }));
+        bert.1.uid = Some(0);
+        bert.1.capabilities = Some(capabilities(["DAC_OVERRIDE", "SETUID"]));
+    });
+    assert_eq!(told[1], ["process 200 has capabilities that were taken away: SETUID"]);
+}
+
+fn capabilities(names: [&str; 2]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Who a process is, what it may use and where it lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use rustix::thread::CapabilitySet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,6 +24,7 @@ pub(super) struct Status {
     pub(super) gid: Option<u32>,
     pub(super) no_new_privs: Option<bool>,
     pub(super) seccomp: Option<u8>,
+    pub(super) capabilities: Option<BTreeSet<String>>,
 }
 
 impl Status {
@@ -42,12 +44,25 @@ impl Status {
                 "Uid" => found.uid = values.nth(1).and_then(|id| id.parse().ok()),
                 "Gid" => found.gid = values.nth(1).and_then(|id| id.parse().ok()),
                 "NoNewPrivs" => found.no_new_privs = values.next().map(|flag| flag == "1"),
+                // What it may take up; what it uses is a part of that.
+                "CapPrm" => found.capabilities = values.next().and_then(capabilities),
                 "Seccomp" => found.seccomp = values.next().and_then(|mode| mode.parse().ok()),
                 _ => {}
             }
         }
         found
     }
+}
+
+/// The names of a set of capabilities, which is a number to the base of 16.
+fn capabilities(set: &str) -> Option<BTreeSet<String>> {
+    let set = CapabilitySet::from_bits_retain(u64::from_str_radix(set, 16).ok()?);
+    let mut names = set.iter_names();
+    let mut found: BTreeSet<_> = names.by_ref().map(|(name, _)| name.to_owned()).collect();
+    // One of a newer kernel.
+    let nameless = names.remaining().bits();
+    found.extend((nameless != 0).then(|| format!("{nameless:#x}")));
+    Some(found)
 }
 
 /// Empty when they may not be read.
@@ -90,9 +105,16 @@ mod tests {
 
     #[test]
     fn a_status_is_read_as_the_kernel_writes_it() {
-        let text = "Name:\tx\nUid:\t0\t1000\t0\t0\nGid:\t7\t8\t7\t7\nNoNewPrivs:\t1\nSeccomp:\t2\n";
-        let expected =
-            Status { uid: Some(1000), gid: Some(8), no_new_privs: Some(true), seccomp: Some(2) };
+        let text = "Name:\tx\nUid:\t0\t1000\t0\t0\nGid:\t7\t8\t7\t7\nCapInh:\t0000000000000fff\n\
+             CapPrm:\t8000000000000003\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+        let capabilities = ["CHOWN", "DAC_OVERRIDE", "0x8000000000000000"];
+        let expected = Status {
+            uid: Some(1000),
+            gid: Some(8),
+            no_new_privs: Some(true),
+            seccomp: Some(2),
+            capabilities: Some(capabilities.map(str::to_owned).into()),
+        };
         assert_eq!(Status::parse(text), expected);
         assert_eq!(Status::parse("nonsense"), Status::default());
     }
