@@ -13,7 +13,7 @@ pub enum Guard {
     Truncate,
     /// It cannot look into processes that are not its own: `ptrace`, and what `/proc/PID` shows.
     Processes,
-    /// It connects to the TCP ports that the configuration allows, and listens on none.
+    /// It connects to the TCP ports that the configuration allows, and binds no socket to one.
     Tcp,
     /// It can give no orders to devices.
     Devices,
@@ -21,7 +21,7 @@ pub enum Guard {
     Signals,
     /// It reaches no abstract Unix socket of others.
     AbstractSockets,
-    /// It gains no rights by running another program (`no_new_privs`).
+    /// It gains no rights by running another program (`no_new_privs`), and has no capabilities.
     Privileges,
     /// Its process has a user id that no other agent has.
     Uid,

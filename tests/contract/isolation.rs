@@ -9,6 +9,11 @@ use crate::daemon::{Daemon, EXTERNAL, text, wait_until};
 /// Agents that are a small program in Python, which first does what this script says and then takes
 /// no task. `PLACE` is where the state of the daemon is.
 fn with_workers(script: &str, agents: usize) -> (Daemon, Vec<String>) {
+    with_workers_and("", script, agents)
+}
+
+/// The same, with these keys of `[worker]`.
+fn with_workers_and(keys: &str, script: &str, agents: usize) -> (Daemon, Vec<String>) {
     let program = format!(
         "import json, os, sys, time\n\
          place = os.path.abspath(os.path.join(os.getcwd(), '..', '..'))\n\
@@ -22,7 +27,7 @@ fn with_workers(script: &str, agents: usize) -> (Daemon, Vec<String>) {
     let program = Value::from(program);
     let config = format!(
         "[pool]\nautostart = false\n\
-         [worker]\ncommand = [\"python3\", \"-c\", {program}]\nheartbeat_s = 600\nstuck_s = 6000\n\
+         [worker]\ncommand = [\"python3\", \"-c\", {program}]\nheartbeat_s = 600\nstuck_s = 6000\n{keys}\n\
          [worker.sandbox]\nenabled = false\n"
     );
     Daemon::with_agents(&config, agents)
@@ -42,7 +47,8 @@ fn a_report_shows_what_each_agent_has_and_finds_nothing_wrong() {
     let (daemon, _) = Daemon::with_agents("[pool]\nautostart = false\n", 3);
     let report = daemon.get("/isolation-report").ok();
     assert_eq!(report["breaches_detected"], 0, "{report:#}");
-    assert!(report["not_enforced"].is_array());
+    let missing = report["not_enforced"].as_array().unwrap();
+    assert!(missing.iter().any(|missing| missing["guard"] == "udp"), "{missing:?}");
     let mut seen = BTreeSet::new();
     for detail in report["details"].as_array().unwrap() {
         let measured = &detail["measured"];
@@ -54,6 +60,7 @@ fn a_report_shows_what_each_agent_has_and_finds_nothing_wrong() {
         for own in ["pid", "launcher_pid", "group", "workdir"] {
             assert!(seen.insert(format!("{own} {}", measured[own])), "{own}: {measured:#}");
         }
+        assert!(measured["confinement"]["landlock_abi"].is_u64(), "{measured:#}");
         assert!(measured["namespaces"]["net"].is_u64(), "{measured:#}");
         assert!(measured["limits"]["open_files"]["soft"].is_u64(), "{measured:#}");
         assert_eq!(measured["unread"], json!([]));
@@ -143,16 +150,31 @@ fn checks_are_made_without_being_asked_for() {
 }
 
 #[test]
+fn a_breach_that_comes_later_is_found_without_being_asked_for() {
+    let script = "import threading\n\
+                  def later():\n    global kept\n    \
+                  while not os.path.exists(os.path.join(place, 'go')): time.sleep(0.01)\n    \
+                  kept = open(os.path.join(place, 'shared'), 'a')\n\
+                  threading.Thread(target=later, daemon=True).start()";
+    let (daemon, _) = with_workers_and("isolation_check_s = 0.05", script, 2);
+    let isolation = || daemon.metrics()["isolation"].clone();
+    wait_until("a check of both", || (isolation()["checks"].as_u64().unwrap() > 5).then_some(()));
+    assert_eq!(isolation()["breaches_found"], 0);
+    std::fs::write(daemon.state_dir().join("go"), "").unwrap();
+    wait_until("both are told", || (breaches(&daemon).len() == 2).then_some(()));
+    assert_eq!((&isolation()["breaches"], &isolation()["breaches_found"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn health_is_that_of_the_whole_tree() {
     let script = "kept = bytearray(b'x') * (8 << 20)\n\
-                  if os.fork() == 0:\n    kept = bytearray(b'y') * (64 << 20)\n    time.sleep(1000)";
+                  if os.fork() == 0:\n    kept = bytearray(b'y') * (64 << 20)\n    while True: pass";
     let (daemon, agents) = with_workers(script, 1);
-    let health = wait_until("the child has its memory", || {
+    let health = wait_until("the child has its memory and works", || {
         let health = daemon.get(&format!("/agents/{}", agents[0])).ok()["health"].clone();
-        (health["rss_bytes"].as_u64().unwrap() > 72 << 20).then_some(health)
+        let is_at_work = health["cpu_usage"].as_f64().unwrap() > 0.0;
+        (health["rss_bytes"].as_u64().unwrap() > 72 << 20 && is_at_work).then_some(health)
     });
-    for share in ["memory_usage", "cpu_usage"] {
-        let share = health[share].as_f64().unwrap();
-        assert!((0.0..=1.0).contains(&share), "{health}");
-    }
+    let shares = ["memory_usage", "cpu_usage"].map(|share| health[share].as_f64().unwrap());
+    assert!(shares.iter().all(|share| *share > 0.0 && *share <= 1.0), "{health}");
 }

@@ -1,5 +1,8 @@
 //! A daemon of its own for each test.
 
+#[path = "../support/uids.rs"]
+mod uids;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -212,5 +215,8 @@ fn merged(config: &str, place: &Path) -> String {
     let record = place.join("record").to_str().expect("plain text").to_owned();
     env.insert("DAEDALUS_RECORD".to_owned(), record.into());
     worker.insert("env".to_owned(), env.into());
+    if let Some(sandbox) = worker["sandbox"].as_table_mut() {
+        sandbox.entry("first_uid").or_insert(i64::from(uids::first_uid()).into());
+    }
     whole.to_string()
 }
