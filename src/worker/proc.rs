@@ -75,10 +75,19 @@ pub fn tree_by_parent(root: u32) -> io::Result<Vec<Process>> {
 /// Whether this signal was sent to the process `pid` and has not been taken.
 #[must_use]
 pub fn has_pending(pid: u32, signal: Signal) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:"));
-    let mask = masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).next();
-    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+    is_in_mask(pid, "ShdPnd:", signal).unwrap_or(false)
+}
+
+/// Whether the first thread of `pid` blocks this signal; `None` when that cannot be told.
+pub(super) fn blocks(pid: u32, signal: Signal) -> Option<bool> {
+    is_in_mask(pid, "SigBlk:", signal)
+}
+
+fn is_in_mask(pid: u32, name: &str, signal: Signal) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// Every process of this machine that is shown to this one, in the order of their numbers.
@@ -354,6 +363,7 @@ mod tests {
         let started_ticks = start_ticks(own).unwrap();
         assert!(tree_by_parent(parent).unwrap().contains(&Process { pid: own, started_ticks }));
         assert!(!has_pending(own, Signal::USR1));
+        assert_eq!(blocks(own, Signal::USR1), Some(false));
     }
 
     #[test]
@@ -361,6 +371,7 @@ mod tests {
         let nobody = u32::MAX;
         assert!(!is_alive(nobody));
         assert_eq!(rss_bytes(nobody), None);
+        assert_eq!(blocks(nobody, Signal::TERM), None);
         assert_eq!(tree_cpu_time(nobody), Duration::ZERO);
         assert!(children(nobody).is_empty() && descendants(nobody).is_empty());
     }

@@ -19,12 +19,14 @@ use super::spawner::{
     LaunchError, LaunchSpec, Launched, OnNews, SpawnerHandle, TreeGuard, TreeNews,
 };
 use super::workdir::Janitor;
-use super::{cgroup, environment, exit, sweep, workdir};
+use super::{cgroup, environment, exit, proc, sweep, workdir};
 use crate::domain::{AgentId, Chain, Exit, Incarnation};
 
 /// How long a launcher has to obey SIGTERM. It can be late when its own worker stopped it, or when
 /// the tree is large; then its work is done from here.
 const OBEY_WITHIN: Duration = Duration::from_secs(1);
+/// How soon to look again whether a launcher takes orders.
+const LISTENS_SOON: Duration = Duration::from_millis(2);
 /// How long after a kill a tree that is still there is called stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// How often to look after what lost launchers left: often at first, because it dies at once.
@@ -91,13 +93,15 @@ struct Launcher {
 
 struct Dying {
     since: Instant,
+    /// Whether its launcher was told.
+    told: bool,
     forced: bool,
     stuck: bool,
 }
 
 impl Dying {
     fn since(since: Instant) -> Self {
-        Self { since, forced: false, stuck: false }
+        Self { since, told: false, forced: false, stuck: false }
     }
 }
 
@@ -292,19 +296,16 @@ impl SpawnerThread {
         if tree.dying.is_some() {
             return;
         }
-        tree.dying = Some(Dying::since(now()));
+        let dying = tree.dying.insert(Dying::since(now()));
         if let Some(launcher) = &tree.launcher {
-            // One that its worker stopped hears it when it goes on.
-            launcher.send(Signal::TERM);
-            launcher.send(Signal::CONT);
+            dying.told = launcher.tell(Signal::TERM);
         }
     }
 
     fn signal(&self, key: Key) {
         if let Some(Tree { launcher: Some(launcher), dying: None, .. }) = self.trees.get(&key) {
-            // One that its worker stopped hears it when it goes on.
-            launcher.send(Signal::USR1);
-            launcher.send(Signal::CONT);
+            // What just begins has nothing to be asked for yet.
+            let _too_early = launcher.tell(Signal::USR1);
         }
     }
 
@@ -342,6 +343,7 @@ impl SpawnerThread {
                 return Some(now() + if often { SWEEP_EVERY } else { SWEEP_LATER_EVERY });
             }
             match (dying.forced, dying.stuck) {
+                (false, _) if !dying.told => Some(now() + LISTENS_SOON),
                 (false, _) => Some(dying.since + OBEY_WITHIN),
                 (true, false) => Some(dying.since + STUCK_AFTER),
                 (true, true) => None,
@@ -354,6 +356,9 @@ impl SpawnerThread {
         for ((agent, incarnation), tree) in &mut self.trees {
             let Some(dying) = &mut tree.dying else { continue };
             let late = dying.since.elapsed();
+            if let Some(launcher) = tree.launcher.as_ref().filter(|_| !dying.told) {
+                dying.told = launcher.tell(Signal::TERM);
+            }
             if late >= OBEY_WITHIN
                 && !dying.forced
                 && let Some(launcher) = &tree.launcher
@@ -428,6 +433,18 @@ impl SpawnerThread {
 }
 
 impl Launcher {
+    /// Gives an order, unless it comes too early: while a launcher starts its worker it cannot take
+    /// any, and would die of it and leave the worker behind. Whether it was given.
+    fn tell(&self, order: Signal) -> bool {
+        let listens = proc::blocks(self.process.id(), order).unwrap_or(true);
+        if listens {
+            self.send(order);
+            // One that its worker stopped hears it when it goes on.
+            self.send(Signal::CONT);
+        }
+        listens
+    }
+
     fn send(&self, signal: Signal) {
         // It fails when the launcher has ended, which the next wait will tell.
         let _ended = pidfd_send_signal(&self.pidfd, signal);
