@@ -53,6 +53,13 @@ def shmget(key, flags):
     return found
 ";
 
+const LIMITS_OF_OTHERS: &str = "
+import resource
+def set_limit(pid):
+    queue = resource.RLIMIT_MSGQUEUE
+    resource.prlimit(pid, queue, resource.prlimit(pid, queue))
+";
+
 /// What two workers of a pool, and their surroundings, are called in attempts.
 struct Scene {
     anna: Probe,
@@ -69,11 +76,16 @@ struct Scene {
 
 impl Scene {
     async fn set(sandboxed: bool) -> Self {
+        Self::set_with(sandboxed.then(|| sandbox(&[]))).await
+    }
+
+    /// The same with this sandbox, or none; to one port anna may connect.
+    async fn set_with(sandbox: Option<Sandbox>) -> Self {
         let [allowed, forbidden] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let pool = if sandboxed {
-            Pool::confined(sandbox(&[allowed.local_addr().unwrap().port()]))
-        } else {
-            Pool::new()
+        let connect = vec![allowed.local_addr().unwrap().port()];
+        let pool = match sandbox {
+            Some(sandbox) => Pool::confined(Sandbox { connect, ..sandbox }),
+            None => Pool::new(),
         };
         let name = format!("daedalus-test-{}", Uuid::new_v4());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -86,6 +98,7 @@ impl Scene {
             probe.run("import os; open('secret', 'w').write('mine')").await.unwrap();
             probe.run(SOCKETS).await.unwrap();
             probe.run(SHARED_MEMORY).await.unwrap();
+            probe.run(LIMITS_OF_OTHERS).await.unwrap();
         }
         let store = store.display().to_string();
         Self { anna, bert, store, allowed, forbidden, name, _abstract: socket, _pool: pool }
@@ -125,6 +138,10 @@ impl Scene {
             (Guard::Signals, format!("os.kill({their_pid}, 0)")),
             (Guard::Signals, format!("os.kill({launcher}, 0)")),
             (Guard::Signals, format!("os.kill({}, 0)", std::process::id())),
+            // A limit ends a process, too.
+            (Guard::Signals, format!("set_limit({their_pid})")),
+            (Guard::Signals, format!("set_limit({launcher})")),
+            (Guard::Signals, format!("set_limit({})", std::process::id())),
             (Guard::AbstractSockets, format!("abstract('{name}')")),
         ];
         attempts.extend(mptcp.map(|code| (Guard::Tcp, code)));
@@ -141,8 +158,10 @@ impl Drop for Scene {
 #[test]
 fn what_a_guard_in_force_forbids_fails_and_works_without_a_sandbox() {
     run(async {
-        for sandboxed in [true, false] {
-            let mut scene = Scene::set(sandboxed).await;
+        let one_user = Sandbox { first_uid: 0, ..sandbox(&[]) };
+        for sandbox in [Some(sandbox(&[])), Some(one_user), None] {
+            let sandboxed = sandbox.is_some();
+            let mut scene = Scene::set_with(sandbox).await;
             assert_eq!(scene.anna.confinement.enforced.is_empty(), !sandboxed);
             for (guard, code) in scene.attempts() {
                 let outcome = scene.anna.run(&code).await;
@@ -202,6 +221,7 @@ fn a_worker_can_do_what_it_needs() {
             ("import threading; t = threading.Thread(target=print, args=('',), kwargs={'end': ''}); t.start(); t.join()".to_owned(), Value::Null),
             (format!("connect({allowed})"), Value::Null),
             ("os.umask(0o77)".to_owned(), json!(0o77)),
+            ("set_limit(0)".to_owned(), Value::Null),
             ("libc.prctl(39, 0, 0, 0, 0)".to_owned(), json!(1)),
             ("os.getpgid(0) == os.getpid()".to_owned(), json!(true)),
         ] {

@@ -306,8 +306,10 @@ fn less_than_enforced(sight: &Sight, confinement: &Confinement, ours: &Ours) -> 
     {
         found.push(format!("acts as user {uid}, not as {expected}"));
     }
-    // The rules for TCP are led around without it.
-    if confinement.enforces(Guard::Tcp) && sight.seccomp.is_some_and(|mode| mode != FILTER) {
+    // The rules for TCP and for signals are led around without it.
+    let needs_filter =
+        [Guard::Tcp, Guard::Signals].iter().any(|guard| confinement.enforces(*guard));
+    if needs_filter && sight.seccomp.is_some_and(|mode| mode != FILTER) {
         found.push("has no filter of system calls, although one was set".to_owned());
     }
     if confinement.enforces(Guard::Ipc)

@@ -4,14 +4,17 @@
 //! ports, and TCP Fast Open connects while it sends. So a worker gets sockets of the usual kinds only,
 //! no sending that connects, and no `io_uring`, which makes sockets by another way. Key rings go too:
 //! all workers have that of the daemon's session in common.
+//!
+//! Its rule for signals has a way around, too: a limit that is too low ends a process, and any process
+//! of the same user can set it (`prlimit64`). So a worker sets its own only, which is that of pid 0.
 
 use std::collections::BTreeMap;
 
 use nix::libc::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, EACCES, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP,
     IPPROTO_TCP, IPPROTO_UDP, MSG_FASTOPEN, SYS_add_key, SYS_io_uring_setup, SYS_keyctl,
-    SYS_mq_open, SYS_msgget, SYS_request_key, SYS_semget, SYS_sendmmsg, SYS_sendmsg, SYS_sendto,
-    SYS_shmget, SYS_socket, c_int,
+    SYS_mq_open, SYS_msgget, SYS_prlimit64, SYS_request_key, SYS_semget, SYS_sendmmsg, SYS_sendmsg,
+    SYS_sendto, SYS_shmget, SYS_socket, c_int,
 };
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -64,6 +67,8 @@ fn program(common_ipc: bool) -> Result<BpfProgram, BackendError> {
         if common_ipc {
             rules.extend(IPC.map(|call| (call | bit, Vec::new())));
         }
+        let of_another = SeccompRule::new(vec![argument(0, SeccompCmpOp::Ne, 0)?])?;
+        rules.insert(SYS_prlimit64 | bit, vec![of_another]);
         for (call, flags) in SENDING {
             rules.insert(call | bit, vec![connects(flags)?]);
         }

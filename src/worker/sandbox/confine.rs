@@ -36,6 +36,9 @@ const BY_LANDLOCK: [(Guard, u8, &str); 7] = [
     (Guard::AbstractSockets, 6, "6.12"),
 ];
 
+/// Those that hold only with the calls forbidden that lead around them.
+const LED_AROUND: [Guard; 2] = [Guard::Tcp, Guard::Signals];
+
 /// Why a launcher started nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -222,7 +225,7 @@ impl<'a> Grant<'a> {
         rights::give_up(needed.map(PathBuf::as_path))
     }
 
-    /// The rules for TCP hold only with the `calls` forbidden that lead around them.
+    /// The rules for TCP and for signals hold only with the `calls` forbidden that lead around them.
     fn landlock(&self, calls: Result<(), String>, tally: &mut Tally) -> u8 {
         let status = match self.restrict() {
             Ok(RestrictionStatus { landlock, .. }) => landlock,
@@ -248,7 +251,7 @@ impl<'a> Grant<'a> {
                 LandlockStatus::Available { .. } if abi < needed => Err(format!(
                     "this kernel has Landlock ABI {abi}; this needs {needed} (Linux {linux})"
                 )),
-                LandlockStatus::Available { .. } if guard == Guard::Tcp => calls.clone(),
+                LandlockStatus::Available { .. } if LED_AROUND.contains(&guard) => calls.clone(),
                 LandlockStatus::Available { .. } => Ok(()),
             };
             tally.add(guard, found);
