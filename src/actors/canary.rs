@@ -175,9 +175,13 @@ impl Bird {
         }
     }
 
-    /// One that does not even say that its secret is gone is not known to be able to work.
+    /// One that does not even say that its secret is gone is not known to be able to work; one that
+    /// still owes an earlier step may have been given a task meanwhile, which waits behind that.
     fn cleared(&mut self, run: Uuid, reply: Option<&Reply>) {
-        if let (Some(Reply::Late), Some(worker)) = (reply, &self.worker) {
+        let is_late = matches!(reply, Some(Reply::Late));
+        let is_busy = matches!(reply, Some(Reply::Said(CanaryAnswer::Busy)));
+        let owes_a_step = is_busy && self.outcome == CanaryOutcome::NoAnswer;
+        if let Some(worker) = self.worker.as_ref().filter(|_| is_late || owes_a_step) {
             self.outcome = CanaryOutcome::NoAnswer;
             worker.do_send(GiveUpCanary { run });
         }

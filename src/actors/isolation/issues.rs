@@ -12,6 +12,9 @@ const MADE_BY_SHELLS: [&str; 4] = ["PWD", "OLDPWD", "SHLVL", "_"];
 /// What the kernel calls the namespace of System V memory.
 const IPC: &str = "ipc";
 
+/// What it calls those of user ids, in which a process may have rights that count there only.
+const USER: &str = "user";
+
 /// The kernel's number for "there is a filter of system calls".
 const FILTER: u8 = 2;
 
@@ -236,6 +239,7 @@ fn inodes(sight: &Sight) -> impl Iterator<Item = (Inode, &str, bool, bool)> {
 struct Ours {
     inodes: BTreeSet<Inode>,
     ipc: Option<u64>,
+    user: Option<u64>,
 }
 
 impl Ours {
@@ -244,7 +248,8 @@ impl Ours {
         let own =
             inodes(daemon).filter(|(_, name, writable, _)| *writable && !name.starts_with("pipe:"));
         let inodes = own.map(|(inode, ..)| inode).collect();
-        Self { inodes, ipc: daemon.namespaces.get(IPC).copied() }
+        let namespace = |name| daemon.namespaces.get(name).copied();
+        Self { inodes, ipc: namespace(IPC), user: namespace(USER) }
     }
 }
 
@@ -292,7 +297,9 @@ fn less_than_enforced(sight: &Sight, confinement: &Confinement, ours: &Ours) -> 
     if confinement.enforces(Guard::Privileges) && sight.no_new_privs == Some(false) {
         found.push("can gain rights, although no_new_privs was set".to_owned());
     }
-    if confinement.enforces(Guard::Privileges) {
+    // In a namespace of its own that it made they give it nothing outside.
+    let is_own_user = sight.namespaces.get(USER).is_some_and(|own| Some(*own) != ours.user);
+    if confinement.enforces(Guard::Privileges) && !is_own_user {
         let may_keep = |name: &str| confinement.uid.is_none() && name == KEPT_BY_ROOT;
         let kept = sight.capabilities.iter().flatten().filter(|name| !may_keep(name));
         let kept: Vec<_> = kept.map(String::as_str).collect();

@@ -232,6 +232,15 @@ fn a_worker_that_is_root_keeps_what_it_needs_for_its_own_folders() {
     assert_eq!(told[1], ["process 200 has capabilities that were taken away: SETUID"]);
 }
 
+#[test]
+fn rights_in_a_user_namespace_of_its_own_are_no_breach() {
+    let told = told(|_, bert| {
+        bert.1.namespaces.insert("user".to_owned(), 7);
+        bert.1.capabilities = Some(capabilities(["CHOWN", "SYS_ADMIN"]));
+    });
+    assert_eq!(told[1], [] as [&str; 0]);
+}
+
 fn capabilities(names: [&str; 2]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }

@@ -18,6 +18,10 @@ use crate::worker::proc::{self, OwnMemory};
 /// How often it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// For how many looks an exact figure serves: memory that was shared becomes a process's own when it
+/// is written to, and the cheap figure stays as it was.
+const KNOWN_FOR: u32 = 10;
+
 const MB: u64 = 1 << 20;
 
 /// What is known of the memory of one agent.
@@ -25,8 +29,18 @@ const MB: u64 = 1 << 20;
 pub(super) struct MemoryUse {
     /// Whether it was said that it is high, and it was not low again since.
     warned: bool,
-    /// The cheap figure and the exact one, when that was asked for last.
-    known: Option<(u64, u64)>,
+    /// What was asked for last.
+    known: Option<Known>,
+}
+
+/// An exact figure.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The cheap figure at that time.
+    mapped: u64,
+    own: u64,
+    /// For how many looks it served.
+    looks: u32,
 }
 
 /// An agent whose memory is looked at.
@@ -49,16 +63,19 @@ enum Verdict {
 
 impl MemoryUse {
     /// Judges `mapped`, which may be too much; near the limit `own` says how much it really is. That
-    /// is dear, so it is asked again only when the cheap figure has changed. Where it is not exact,
-    /// it may be far too much, so nobody fails for it.
+    /// is dear, so it is asked again only when the cheap figure has changed, or now and then. Where it
+    /// is not exact, it may be far too much, so nobody fails for it.
     fn judge(&mut self, limit: u64, mapped: u64, own: impl FnOnce() -> OwnMemory) -> Verdict {
         let high = limit / 5 * 4;
-        let (memory, is_exact) = match self.known {
+        let (memory, is_exact) = match &mut self.known {
             _ if mapped < high => (mapped, false),
-            Some((then, own)) if then.abs_diff(mapped) < MB => (own, true),
+            Some(known) if known.serves(mapped) => {
+                known.looks += 1;
+                (known.own, true)
+            }
             _ => {
                 let OwnMemory { bytes, is_exact } = own();
-                self.known = is_exact.then_some((mapped, bytes));
+                self.known = is_exact.then_some(Known { mapped, own: bytes, looks: 0 });
                 (bytes, is_exact)
             }
         };
@@ -74,6 +91,12 @@ impl MemoryUse {
             return Verdict::High(memory);
         }
         Verdict::Fine
+    }
+}
+
+impl Known {
+    const fn serves(&self, mapped: u64) -> bool {
+        self.mapped.abs_diff(mapped) < MB && self.looks < KNOWN_FOR
     }
 }
 
@@ -195,5 +218,17 @@ mod tests {
         assert_eq!(memory.judge(LIMIT, 120 * MB + 4096, dear), Verdict::Fine);
         assert_eq!(memory.judge(LIMIT, 121 * MB, exact(61 * MB)), Verdict::Fine);
         assert_eq!(memory.judge(LIMIT, 119 * MB, exact(59 * MB)), Verdict::Fine);
+    }
+
+    /// As a process does that was forked and writes to what it shared until then.
+    #[test]
+    fn what_grows_under_the_same_cheap_figure_is_seen_after_a_few_looks() {
+        let mut memory = MemoryUse::default();
+        assert_eq!(memory.judge(LIMIT, 900 * MB, exact(50 * MB)), Verdict::Fine);
+        for _ in 0..KNOWN_FOR {
+            assert_eq!(memory.judge(LIMIT, 900 * MB, dear), Verdict::Fine);
+        }
+        let beyond = LIMIT + 1;
+        assert_eq!(memory.judge(LIMIT, 900 * MB, exact(beyond)), Verdict::TooHigh(beyond));
     }
 }
