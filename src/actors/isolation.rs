@@ -88,8 +88,7 @@ fn look(views: &[AgentView], given: &BTreeSet<String>) -> IsolationReport {
     let subjects = see();
     let mut findings = find(&subjects);
     if !findings.is_empty() {
-        let again = find(&see());
-        findings.retain(|finding| again.iter().any(|other| finding.is_confirmed_by(other)));
+        findings = issues::confirmed(findings, &find(&see()));
     }
     report(&subjects, &findings)
 }

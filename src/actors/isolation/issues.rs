@@ -1,6 +1,7 @@
 //! What is not as it must be: the rules, on what was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::Subject;
 use crate::domain::{AgentId, Confinement, Guard};
@@ -37,29 +38,45 @@ type Process = (u32, u64);
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
     agent: AgentId,
-    what: String,
+    what: Rc<str>,
     /// With whom it is shared; `None`: it is wrong by itself.
     with: Option<AgentId>,
     /// The processes on which it was seen, of both agents. Empty for what is known without a look.
-    own: BTreeSet<Process>,
-    theirs: BTreeSet<Process>,
+    own: Rc<BTreeSet<Process>>,
+    theirs: Rc<BTreeSet<Process>>,
 }
 
 impl Finding {
-    /// Whether another look found the same on the same processes.
-    pub(super) fn is_confirmed_by(&self, other: &Self) -> bool {
-        let same = |one: &BTreeSet<Process>, two| one.is_empty() || !one.is_disjoint(two);
-        (self.agent, self.with, &self.what) == (other.agent, other.with, &other.what)
-            && same(&self.own, &other.own)
-            && same(&self.theirs, &other.theirs)
+    const fn key(&self) -> (AgentId, Option<AgentId>, &Rc<str>) {
+        (self.agent, self.with, &self.what)
     }
+
+    /// Whether another look, which found the same, found it on the same processes.
+    fn is_of_same_processes(&self, other: &Self) -> bool {
+        let same = |one: &BTreeSet<Process>, two| one.is_empty() || !one.is_disjoint(two);
+        same(&self.own, &other.own) && same(&self.theirs, &other.theirs)
+    }
+}
+
+/// Those that another look found again, on the same processes. In a large pool there may be many:
+/// one thing that all have makes one for each two of them.
+pub(super) fn confirmed(findings: Vec<Finding>, again: &[Finding]) -> Vec<Finding> {
+    let mut by_key: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
+    for other in again {
+        by_key.entry(other.key()).or_default().push(other);
+    }
+    let is_confirmed = |finding: &Finding| {
+        let others = by_key.get(&finding.key());
+        others.is_some_and(|others| others.iter().any(|other| finding.is_of_same_processes(other)))
+    };
+    findings.into_iter().filter(is_confirmed).collect()
 }
 
 /// The issues of each agent: what is shared with several is one.
 pub(super) fn told(findings: &[Finding]) -> BTreeMap<AgentId, Vec<Issue>> {
     let mut grouped: BTreeMap<(AgentId, &str), Vec<AgentId>> = BTreeMap::new();
     for finding in findings {
-        grouped.entry((finding.agent, &finding.what)).or_default().extend(finding.with);
+        grouped.entry((finding.agent, &*finding.what)).or_default().extend(finding.with);
     }
     let mut issues: BTreeMap<AgentId, Vec<Issue>> = BTreeMap::new();
     for ((agent, what), with) in grouped {
@@ -84,8 +101,14 @@ pub(super) fn find(
     let ours = daemon.map(Ours::of).unwrap_or_default();
     for subject in subjects {
         for (process, what) in alone(subject, subjects, &ours, given) {
-            let (agent, own) = (subject.view.id, BTreeSet::from([process]));
-            findings.push(Finding { agent, what, with: None, own, theirs: BTreeSet::new() });
+            let (agent, own) = (subject.view.id, Rc::new(BTreeSet::from([process])));
+            findings.push(Finding {
+                agent,
+                what: what.into(),
+                with: None,
+                own,
+                theirs: Rc::default(),
+            });
         }
     }
     findings
@@ -130,15 +153,17 @@ fn shared(subjects: &[Subject<'_>]) -> Vec<Finding> {
         if is_inode && !holders.values().any(|hold| hold.writable) {
             continue;
         }
-        let what = what(&thing, holders.values());
-        for (&agent, own) in &holders {
-            for (&other, theirs) in holders.iter().filter(|(other, _)| **other != agent) {
+        let what: Rc<str> = what(&thing, holders.values()).into();
+        let holders: Vec<_> =
+            holders.into_iter().map(|(agent, hold)| (agent, Rc::new(hold.processes))).collect();
+        for (agent, own) in &holders {
+            for (other, theirs) in holders.iter().filter(|(other, _)| other != agent) {
                 findings.push(Finding {
-                    agent,
-                    what: what.clone(),
-                    with: Some(other),
-                    own: own.processes.clone(),
-                    theirs: theirs.processes.clone(),
+                    agent: *agent,
+                    what: Rc::clone(&what),
+                    with: Some(*other),
+                    own: Rc::clone(own),
+                    theirs: Rc::clone(theirs),
                 });
             }
         }

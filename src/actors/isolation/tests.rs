@@ -281,13 +281,33 @@ fn a_finding_stands_when_the_same_processes_show_it_again() {
     };
     let first = find(1, None);
     assert_eq!(first.len(), 2);
-    let confirmed = |again: &[Finding]| {
-        first.iter().filter(|one| again.iter().any(|other| one.is_confirmed_by(other))).count()
-    };
+    let confirmed = |again: &[Finding]| issues::confirmed(first.clone(), again).len();
     assert_eq!(confirmed(&find(1, None)), 2);
     assert_eq!(confirmed(&find(1, Some(150))), 2, "one more has it, too");
     assert_eq!(confirmed(&find(2, None)), 0, "another process has the number now");
     assert_eq!(confirmed(&[]), 0);
+}
+
+#[test]
+fn what_a_whole_pool_has_in_common_is_looked_at_in_time() {
+    let pool: Vec<_> = (1..=300)
+        .map(|number| {
+            let mut agent = made_up(number);
+            open(&mut agent.1, file("/srv/log", FileKind::File, 7, true));
+            agent
+        })
+        .collect();
+    let subjects: Vec<_> = pool.iter().zip(1..).map(|(agent, n)| subject_of(agent, n)).collect();
+    let find = || issues::find(&subjects, None, &BTreeSet::new());
+    let findings = find();
+    assert_eq!(findings.len(), 300 * 299);
+    let confirmed = issues::confirmed(findings, &find());
+    assert_eq!(
+        confirmed.len(),
+        300 * 299,
+        "each pair was compared with one other, or it takes hours"
+    );
+    assert_eq!(issues::told(&confirmed).len(), 300);
 }
 
 #[test]
