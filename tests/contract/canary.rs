@@ -13,7 +13,8 @@ use crate::daemon::{Daemon, fresh_directory, text, wait_until};
 const BUILT_IN: &str = "[pool]\nautostart = false\n";
 
 /// The same, and nothing keeps them apart but what they do by themselves.
-const UNCONFINED: &str = "[pool]\nautostart = false\n[worker.sandbox]\nenabled = false\n";
+pub(super) const UNCONFINED: &str =
+    "[pool]\nautostart = false\n[worker.sandbox]\nenabled = false\n";
 
 /// A worker that does of a canary what the case is about.
 const WORKER: &str = r#"
@@ -84,24 +85,24 @@ fn with_worker(case: &str, agents: usize) -> (Daemon, Vec<String>, PathBuf) {
     (daemon, ids, place)
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-fn python() -> String {
+pub(super) fn python() -> String {
     let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
     String::from_utf8(found.expect("there is a python3").stdout).unwrap().trim().to_owned()
 }
 
-fn check(daemon: &Daemon) -> Value {
+pub(super) fn check(daemon: &Daemon) -> Value {
     daemon.order("/isolation-report/canary").ok()
 }
 
-fn outcomes(report: &Value) -> Vec<String> {
+pub(super) fn outcomes(report: &Value) -> Vec<String> {
     report["agents"].as_array().unwrap().iter().map(|agent| text(&agent["outcome"])).collect()
 }
 
-fn names(list: &Value) -> BTreeSet<String> {
+pub(super) fn names(list: &Value) -> BTreeSet<String> {
     list.as_array().unwrap().iter().map(text).collect()
 }
 
@@ -111,13 +112,13 @@ fn ways(report: &Value) -> BTreeSet<String> {
 }
 
 /// From whom to whom they got.
-fn pairs(report: &Value) -> BTreeSet<(String, String)> {
+pub(super) fn pairs(report: &Value) -> BTreeSet<(String, String)> {
     let leaks = report["leaks"].as_array().unwrap().iter();
     leaks.map(|leak| (text(&leak["from"]), text(&leak["to"]))).collect()
 }
 
 /// Nothing that was hidden is left below the directories of the agents.
-fn assert_nothing_is_left(daemon: &Daemon) {
+pub(super) fn assert_nothing_is_left(daemon: &Daemon) {
     let agents = daemon.state_dir().join("agents");
     let left: Vec<_> = std::fs::read_dir(agents)
         .unwrap()
@@ -127,7 +128,7 @@ fn assert_nothing_is_left(daemon: &Daemon) {
     assert_eq!(left, Vec::<PathBuf>::new());
 }
 
-fn assert_no_secret_is_told(daemon: &Daemon, report: &Value) {
+pub(super) fn assert_no_secret_is_told(daemon: &Daemon, report: &Value) {
     let log = daemon.log_so_far();
     for told in std::iter::once(report).chain(&log) {
         assert!(!told.to_string().contains("daedalus-canary-"), "{told}");

@@ -9,6 +9,7 @@
 mod agents;
 mod bad_input;
 mod canary;
+mod canary_tasks;
 mod children;
 mod conflicts;
 mod external;
