@@ -117,6 +117,14 @@ pub(super) fn pairs(report: &Value) -> BTreeSet<(String, String)> {
     leaks.map(|leak| (text(&leak["from"]), text(&leak["to"]))).collect()
 }
 
+/// Whether an agent went each way to its end by which secrets are hidden, but those that have none.
+fn has_tried_all(agent: &Value, is_endless: impl Fn(&str) -> bool) -> bool {
+    let tried = names(&agent["tried"]);
+    ["environment", "files", "port", "process_environment", "socket"]
+        .iter()
+        .all(|way| tried.contains(*way) || is_endless(way))
+}
+
 /// Nothing that was hidden is left below the directories of the agents.
 pub(super) fn assert_nothing_is_left(daemon: &Daemon) {
     let agents = daemon.state_dir().join("agents");
@@ -145,13 +153,7 @@ fn a_secret_that_is_within_reach_of_another_agent_is_found() {
         let report = check(&daemon);
         breaches += pairs(&report).len();
         let agents = report["agents"].as_array().unwrap();
-        let has_all = |agent: &Value| {
-            let tried = names(&agent["tried"]);
-            ["environment", "files", "port", "process_environment", "socket"]
-                .iter()
-                .all(|way| tried.contains(*way))
-        };
-        agents.iter().all(has_all).then_some(report)
+        agents.iter().all(|agent| has_tried_all(agent, |_| false)).then_some(report)
     });
     assert_eq!(outcomes(&report), ["checked"; 3], "{report}");
     let all: Vec<_> = report["agents"].as_array().unwrap().iter().collect();
@@ -178,27 +180,31 @@ fn a_secret_that_is_within_reach_of_another_agent_is_found() {
 #[test]
 fn in_the_sandbox_no_secret_leaks() {
     let (daemon, _agents) = Daemon::with_agents(BUILT_IN, 4);
-    let report = check(&daemon);
-    assert_eq!(outcomes(&report), ["checked"; 4], "{report}");
     let isolation = daemon.get("/isolation-report").ok();
     let missing = isolation["not_enforced"].as_array().unwrap().iter();
     let missing: BTreeSet<_> = missing.map(|guard| text(&guard["guard"])).collect();
-    for agent in report["agents"].as_array().unwrap() {
-        assert!(names(&agent["planted"]).contains("process_environment"), "{agent}");
-        // Without it the files of the whole machine are within reach: more than there is time for.
-        let has_time = !missing.contains("files");
-        assert!(!has_time || names(&agent["tried"]).contains("files"), "{agent}");
-    }
     // What this kernel cannot close is said, and is the only way by which anything leaks.
     let open = |way: &str| match way {
         "port" => missing.contains("tcp"),
         "socket" => missing.contains("abstract_sockets"),
         _ => missing.contains("files") && missing.contains("uid"),
     };
-    let leaked = ways(&report);
-    assert!(leaked.iter().all(|way| open(way)), "{missing:?}: {report}");
-    assert_eq!(report["leaked"], !leaked.is_empty());
-    assert_nothing_is_left(&daemon);
+    // Without it the files of the whole machine are within reach: more than there is time for.
+    let is_endless = |way: &str| way == "files" && missing.contains("files");
+    // That nothing was found says nothing where a busy machine left no time to look.
+    wait_until("all have the time to look", || {
+        let report = check(&daemon);
+        assert_eq!(outcomes(&report), ["checked"; 4], "{report}");
+        let leaked = ways(&report);
+        assert!(leaked.iter().all(|way| open(way)), "{missing:?}: {report}");
+        assert_eq!(report["leaked"], !leaked.is_empty());
+        assert_nothing_is_left(&daemon);
+        let agents = report["agents"].as_array().unwrap();
+        for agent in agents {
+            assert!(names(&agent["planted"]).contains("process_environment"), "{agent}");
+        }
+        agents.iter().all(|agent| has_tried_all(agent, is_endless)).then_some(())
+    });
 }
 
 #[test]
