@@ -218,3 +218,27 @@ fn a_task_that_comes_between_hiding_and_looking_meets_nothing() {
     assert!(agents.iter().all(|id| daemon.agent(id)["incarnation"] == 1));
     fs::remove_dir_all(place).unwrap();
 }
+
+#[test]
+fn a_worker_that_hangs_in_a_step_is_found_out_although_it_has_a_task() {
+    let (daemon, agents, place) = with_slow_one("never", 2);
+    let (slow, task, report) = thread::scope(|scope| {
+        let canary = scope.spawn(|| check(&daemon));
+        let (slow, _) = asked(&place);
+        let payload = json!({ "action": "echo", "value": 7 });
+        let task = daemon.submit(&json!({ "payload": payload, "preferred_agent_id": slow }));
+        (slow, task, canary.join().unwrap())
+    });
+    let of_slow = |agent: &&Value| agent["agent_id"] == json!(slow);
+    let skipped = report["agents"].as_array().unwrap().iter().find(of_slow).unwrap();
+    assert_eq!(skipped["outcome"], "no_answer", "{report}");
+    let done = wait_until("another agent does it", || {
+        Some(daemon.task(&task)).filter(|task| task["status"] == "completed")
+    });
+    let (first, last) = (&done["attempts"][0], &done["attempts"][1]);
+    assert_eq!((&first["outcome"], &first["agent_id"]), (&json!("agent_failed"), &json!(slow)));
+    assert_eq!(first["failure"]["cause"], "canary_no_answer");
+    assert_ne!(last["agent_id"], json!(slow));
+    assert!(agents.contains(&text(&last["agent_id"])));
+    fs::remove_dir_all(place).unwrap();
+}
