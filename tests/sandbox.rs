@@ -9,6 +9,8 @@
 
 #[path = "support/group.rs"]
 mod group;
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "support/probe.rs"]
 mod probe;
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
@@ -42,6 +44,9 @@ def listen():
         s.bind(('127.0.0.1', 0))
         s.listen()
 ";
+
+/// A command that needs what a probe needs.
+const PYTHON: [&str; 4] = ["python3", "-I", "-c", "import json"];
 
 const SHARED_MEMORY: &str = "
 import ctypes, os
@@ -153,6 +158,43 @@ impl Drop for Scene {
     fn drop(&mut self) {
         fs::remove_file(&self.store).unwrap();
     }
+}
+
+/// The other tests believe what the sandbox says of itself. Here the machine is asked, so that one is
+/// seen that enforces less than it could.
+#[test]
+fn what_this_machine_can_enforce_is_in_force() {
+    run(async {
+        let outside = Pool::new();
+        let mut outside = Probe::start(&outside).await;
+        let version = machine::landlock(&mut outside).await;
+        let gives_uids = machine::gives_uids(&mut outside, &PYTHON).await;
+        let gives_namespaces = machine::gives_namespaces();
+        println!("Landlock {version}, user ids {gives_uids}, namespaces {gives_namespaces}");
+
+        let pool = Pool::confined(sandbox(&[]));
+        let probe = Probe::start(&pool).await;
+        let found = &probe.confinement;
+        assert_eq!(found.landlock_abi, landlock::ABI::from(version) as u8, "{found:?}");
+        for (guard, since) in machine::SINCE_LANDLOCK {
+            let must = version >= i32::from(since);
+            assert_eq!(probe.enforces(guard), must, "{guard:?}, Landlock {version}: {found:?}");
+        }
+        // Without a namespace of its own it gets no shared memory at all.
+        for guard in [Guard::Privileges, Guard::Ipc] {
+            assert!(probe.enforces(guard), "{guard:?}: {found:?}");
+        }
+        if gives_namespaces {
+            let ipc = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/ipc")).unwrap();
+            assert_ne!(ipc(probe.agent.worker_pid()), ipc(std::process::id()), "{found:?}");
+        }
+        if gives_uids {
+            assert!(found.uid.is_some(), "{found:?}");
+            for guard in [Guard::Uid, Guard::ProcessCount] {
+                assert!(probe.enforces(guard), "{guard:?}: {found:?}");
+            }
+        }
+    });
 }
 
 #[test]
@@ -269,10 +311,13 @@ import resource as r
 #[test]
 fn an_id_is_given_again_when_its_tree_is_gone() {
     run(async {
+        let outside = Pool::new();
+        let must = machine::gives_uids(&mut Probe::start(&outside).await, &PYTHON).await;
         let pool = Pool::confined(sandbox(&[]));
         let mut uids = Vec::new();
         let (mut first, second) = (Probe::start(&pool).await, Probe::start(&pool).await);
         let Some(uid) = first.confinement.uid else {
+            assert!(!must, "a daemon with these rights gives ids: {:?}", first.confinement);
             println!("skipped: no agent has a user id of its own here");
             return;
         };

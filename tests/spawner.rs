@@ -1,5 +1,11 @@
 //! The spawner and the launcher, with real processes.
 
+#[expect(dead_code, reason = "shared with the tests of the sandbox")]
+#[path = "support/machine.rs"]
+mod machine;
+#[expect(dead_code, reason = "shared with the tests of the sandbox")]
+#[path = "support/probe.rs"]
+mod probe;
 mod support;
 
 use std::collections::BTreeSet;
@@ -12,6 +18,7 @@ use daedalus::worker::proc;
 use daedalus::worker::protocol::{FromWorker, ToWorker};
 use daedalus::worker::spawner::{LaunchError, Spawner, SpawnerOptions};
 use nix::sys::signal::Signal;
+use probe::Probe;
 use serde_json::json;
 use support::{Pool, run, sandbox, send, until, within};
 use tokio::time::Instant;
@@ -195,7 +202,10 @@ fn a_launch_that_fails_is_an_end_too() {
 #[test]
 fn sixteen_start_at_once() {
     run(async {
-        for pool in [Pool::new(), Pool::confined(sandbox(&[]))] {
+        let outside = Pool::new();
+        let built_in = [env!("CARGO_BIN_EXE_daedalus"), "--version"];
+        let gives_uids = machine::gives_uids(&mut Probe::start(&outside).await, &built_in).await;
+        for (pool, must) in [(Pool::new(), false), (Pool::confined(sandbox(&[])), gives_uids)] {
             let begun = Instant::now();
             let starting: Vec<_> = (0..16).map(|_| pool.launch(pool.spec(&[]))).collect();
             let mut agents = Vec::new();
@@ -212,6 +222,7 @@ fn sixteen_start_at_once() {
             }
             let uids: BTreeSet<_> = agents.iter().map(|agent| agent.confinement().uid).collect();
             assert!(uids.len() == 16 || uids.contains(&None), "an id belongs to one: {uids:?}");
+            assert!(!must || !uids.contains(&None), "each has one: {uids:?}");
         }
     });
 }
