@@ -13,6 +13,8 @@ mod daemon;
 
 #[path = "escape/machine.rs"]
 mod machine;
+#[path = "support/rights.rs"]
+mod rights;
 #[path = "escape/site.rs"]
 mod site;
 #[path = "escape/ways.rs"]
@@ -24,7 +26,7 @@ use serde_json::{Value, json};
 
 use daedalus::domain::Guard;
 use site::Site;
-use ways::{NOT_EVERYWHERE, REST, WAYS};
+use ways::{FAST_OPEN, OF_ROOT, REST, WAYS};
 
 /// The agents of a full pool.
 const AGENTS: usize = 16;
@@ -118,8 +120,15 @@ fn check(who: &str, tried: &Value, ways: &[(&str, &[Guard])], enforced: &BTreeSe
         let open = !guarded && !machine::forbids(way);
         assert_eq!(open, reached, "{who}: {way} is {outcome}, guards: {guards:?}");
     }
-    for (way, _) in ways {
-        let may_lack = NOT_EVERYWHERE.contains(way);
+    for (way, guards) in ways {
+        let guarded = guards.iter().any(|guard| enforced.contains(guard));
+        let may_lack = match *way {
+            // The guard may keep the victim from having it at all.
+            "tcp" | "read_posix_memory" | "attach_shared_memory" => guarded,
+            way if FAST_OPEN.contains(&way) => !site::has_fast_open(enforced),
+            way if OF_ROOT.contains(&way) => !site::is_mighty(),
+            _ => false,
+        };
         assert!(may_lack || tried.contains_key(*way), "{who}: {way} was not tried");
     }
 }

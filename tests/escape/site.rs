@@ -9,19 +9,22 @@ use daedalus::domain::Guard;
 use serde_json::{Value, json};
 
 use super::daemon::{Daemon, text, wait_until};
+use super::rights;
 
 /// No agent has it.
 const OTHER_UID: u32 = 1_999_999_999;
 
-/// Whether this is a root who may make devices, open raw sockets and become anybody.
-fn is_mighty() -> bool {
-    const NEEDED: u64 = 1 << 7 | 1 << 13 | 1 << 27;
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-    let has_all = u64::from_str_radix(set.trim(), 16).unwrap() & NEEDED == NEEDED;
-    // In a user namespace they mean less.
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
-    has_all && map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
+/// Whether this is a root who may become anybody, open raw sockets and make devices.
+pub(crate) fn is_mighty() -> bool {
+    rights::has(&[7, 13, 27])
+}
+
+/// Whether a send that connects is worth a try. An older kernel without rules for TCP has the
+/// filter of system calls all the same, and there the report promises less than holds.
+pub(crate) fn has_fast_open(enforced: &BTreeSet<Guard>) -> bool {
+    let is_told = enforced.is_empty() || enforced.contains(&Guard::Tcp);
+    let settings = fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
+    is_told && settings.trim().parse().is_ok_and(|bits: u32| bits & 1 != 0)
 }
 
 /// A daemon with agents that have planted what the others must not reach.
@@ -78,22 +81,13 @@ impl Site {
                 "configuration": self.daemon.state_dir().with_file_name("daedalus.toml"),
                 "allowed_port": self.allowed.local_addr().unwrap().port(),
                 "forbidden_port": self.forbidden.local_addr().unwrap().port(),
-                "has_fast_open": self.has_fast_open(),
+                "has_fast_open": has_fast_open(&self.enforced()),
                 "is_mighty": is_mighty(),
                 "other_uid": OTHER_UID,
             },
         });
         let attack = |agent: &String| self.result(&self.give(agent, payload.clone()));
         self.agents.iter().map(attack).collect()
-    }
-
-    /// Whether a send that connects is worth a try. An older kernel without rules for TCP has the
-    /// filter of system calls all the same, and there the report promises less than holds.
-    fn has_fast_open(&self) -> bool {
-        let enforced = self.enforced();
-        let is_told = enforced.is_empty() || enforced.contains(&Guard::Tcp);
-        let settings = fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
-        is_told && settings.trim().parse().is_ok_and(|bits: u32| bits & 1 != 0)
     }
 
     fn give(&self, agent: &str, payload: Value) -> String {

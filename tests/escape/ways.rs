@@ -35,20 +35,12 @@ pub(crate) const WAYS: &[(&str, &[Guard])] = &[
     ("signal_launcher", &[Guard::Signals, Guard::Uid]),
 ];
 
-/// What is tried only where there is something to try it on: where the victim could open it, where the
-/// kernel has it, where the daemon is a root with all its powers.
-pub(crate) const NOT_EVERYWHERE: [&str; 10] = [
-    "tcp",
-    "read_posix_memory",
-    "attach_shared_memory",
-    "fast_open_by_sendto",
-    "fast_open_by_sendmsg",
-    "fast_open_by_sendmmsg",
-    "fast_open_to_daemon",
-    "make_device",
-    "raw_socket",
-    "become_another",
-];
+/// What is tried only where the kernel connects while it sends.
+pub(crate) const FAST_OPEN: [&str; 4] =
+    ["fast_open_by_sendto", "fast_open_by_sendmsg", "fast_open_by_sendmmsg", "fast_open_to_daemon"];
+
+/// What is tried only where the daemon is a root with all its powers.
+pub(crate) const OF_ROOT: [&str; 3] = ["make_device", "raw_socket", "become_another"];
 
 /// What an agent tries on the daemon and the machine.
 pub(crate) const REST: &[(&str, &[Guard])] = &[
