@@ -8,11 +8,15 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::daemon::fresh_directory;
+use super::rights;
 
 /// What a machine may close to siblings of one user (Yama, the filter of a container), or take from
 /// all (a container without new privileges). Nothing else is measured, so that a way that is broken
 /// in the worker is seen.
 const CLOSABLE: [&str; 5] = ["read_memory", "vm_read", "take_descriptor", "ptrace", "more_rights"];
+
+/// The capability to look into any process.
+const SYS_PTRACE: u32 = 19;
 
 /// Whether this way is closed here to everybody.
 pub(crate) fn forbids(way: &str) -> bool {
@@ -38,5 +42,19 @@ fn measure() -> BTreeSet<&'static str> {
     let forbidden: BTreeSet<_> =
         CLOSABLE.into_iter().filter(|way| outcomes[way] != "reached").collect();
     println!("closed by the machine itself: {forbidden:?}");
+    // It is measured with the code that attacks, and what is broken there must not pass for closed.
+    let gives_up_rights = rights::own("NoNewPrivs") == "1";
+    assert_eq!(forbidden.contains("more_rights"), gives_up_rights, "{outcomes}");
+    if closes_nothing_to_us() {
+        let others = forbidden.iter().filter(|way| **way != "more_rights").count();
+        assert_eq!(others, 0, "no machine closes this to such a root: {outcomes}");
+    }
     forbidden
+}
+
+/// Whether this is a root who may look into any process, without a filter of system calls. At its
+/// highest level Yama closes it even to that one.
+fn closes_nothing_to_us() -> bool {
+    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    rights::has(&[SYS_PTRACE]) && rights::own("Seccomp") == "0" && yama.trim() != "3"
 }
