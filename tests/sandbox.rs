@@ -173,8 +173,8 @@ fn what_this_machine_can_enforce_is_in_force() {
         println!("Landlock {version}, user ids {gives_uids}, namespaces {gives_namespaces}");
 
         let pool = Pool::confined(sandbox(&[]));
-        let probe = Probe::start(&pool).await;
-        let found = &probe.confinement;
+        let mut probe = Probe::start(&pool).await;
+        let found = probe.confinement.clone();
         assert_eq!(found.landlock_abi, landlock::ABI::from(version) as u8, "{found:?}");
         for (guard, since) in machine::SINCE_LANDLOCK {
             let must = version >= i32::from(since);
@@ -185,6 +185,8 @@ fn what_this_machine_can_enforce_is_in_force() {
             assert!(probe.enforces(guard), "{guard:?}: {found:?}");
         }
         if gives_namespaces {
+            // How it is confined is said before it is there.
+            probe.run("0").await.unwrap();
             let ipc = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/ipc")).unwrap();
             assert_ne!(ipc(probe.agent.worker_pid()), ipc(std::process::id()), "{found:?}");
         }
@@ -322,6 +324,8 @@ fn an_id_is_given_again_when_its_tree_is_gone() {
             return;
         };
         uids.extend([first.confinement.uid, second.confinement.uid]);
+        // How it is confined is said before it is there, and another end than this comes before that.
+        first.run("0").await.unwrap();
         pool.spawner.kill(first.agent.spec.agent, first.agent.spec.incarnation);
         assert_eq!(first.agent.news.gone().await.0, Exit::Signal(9));
         uids.push(Probe::start(&pool).await.confinement.uid);
