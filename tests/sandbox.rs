@@ -184,12 +184,12 @@ fn what_this_machine_can_enforce_is_in_force() {
         for guard in [Guard::Privileges, Guard::Ipc] {
             assert!(probe.enforces(guard), "{guard:?}: {found:?}");
         }
-        if gives_namespaces {
-            // How it is confined is said before it is there.
-            probe.run("0").await.unwrap();
-            let ipc = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/ipc")).unwrap();
-            assert_ne!(ipc(probe.agent.worker_pid()), ipc(std::process::id()), "{found:?}");
-        }
+        // How it is confined is said before it is there.
+        probe.run("0").await.unwrap();
+        let ipc = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/ipc")).unwrap();
+        let has_own = ipc(probe.agent.worker_pid()) != ipc(std::process::id());
+        assert_eq!(found.ipc_namespace, has_own, "{found:?}");
+        assert!(has_own || !gives_namespaces, "{found:?}");
         if gives_uids {
             assert!(found.uid.is_some(), "{found:?}");
             for guard in [Guard::Uid, Guard::ProcessCount] {

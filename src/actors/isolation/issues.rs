@@ -228,7 +228,8 @@ fn hold(held: &mut Held, subject: &Subject<'_>) {
         if let Some(uid) = sight.uid.filter(|_| enforces(Guard::Uid)) {
             has(Thing::User(uid), process);
         }
-        if let Some(&number) = sight.namespaces.get(IPC).filter(|_| enforces(Guard::Ipc)) {
+        let has_own_ipc = confinement.is_some_and(|confinement| confinement.ipc_namespace);
+        if let Some(&number) = sight.namespaces.get(IPC).filter(|_| has_own_ipc) {
             has(Thing::IpcNamespace(number), process);
         }
     }
@@ -338,13 +339,16 @@ fn less_than_enforced(sight: &Sight, confinement: &Confinement, ours: &Ours) -> 
     {
         found.push(format!("acts as user {uid}, not as {expected}"));
     }
-    // The rules for TCP and for signals are led around without it.
-    let needs_filter =
+    // The rules for TCP and for signals are led around without it, and a common IPC namespace is closed
+    // by nothing else.
+    let is_led_around =
         [Guard::Tcp, Guard::Signals].iter().any(|guard| confinement.enforces(*guard));
+    let needs_filter =
+        is_led_around || (confinement.enforces(Guard::Ipc) && !confinement.ipc_namespace);
     if needs_filter && sight.seccomp.is_some_and(|mode| mode != FILTER) {
         found.push("has no filter of system calls, although one was set".to_owned());
     }
-    if confinement.enforces(Guard::Ipc)
+    if confinement.ipc_namespace
         && sight.namespaces.get(IPC).is_some_and(|own| Some(*own) == ours.ipc)
     {
         found.push("is in the IPC namespace of the daemon".to_owned());

@@ -18,6 +18,7 @@ fn made_up(number: u32) -> (AgentView, Sight) {
         workdir: String::new(),
         confinement: Some(Arc::new(Confinement {
             uid: Some(number * 100),
+            ipc_namespace: true,
             enforced: [Guard::Tcp, Guard::Privileges, Guard::Uid, Guard::Ipc, Guard::ProcessCount]
                 .into(),
             ..Confinement::default()
@@ -217,6 +218,26 @@ fn an_agent_is_as_its_launcher_said_it_was() {
         bert.1.limits.values_mut().for_each(|limit| limit.hard = None);
     });
     assert_eq!(told[1], [] as [&str; 0], "a guard that is missing is no breach");
+}
+
+#[test]
+fn without_a_namespace_for_ipc_the_filter_is_what_counts() {
+    let of_filter = |mode| {
+        told(|anna, bert| {
+            for agent in [anna, bert] {
+                agent.0.process.as_mut().unwrap().confinement = Some(Arc::new(Confinement {
+                    enforced: vec![Guard::Ipc],
+                    ..Confinement::default()
+                }));
+                agent.1.namespaces = BTreeMap::from([("ipc".to_owned(), 9)]);
+                agent.1.seccomp = Some(mode);
+            }
+        })
+    };
+    assert_eq!(of_filter(2), [vec![] as Vec<String>, vec![]]);
+    let missing = "has no filter of system calls, although one was set";
+    let each = [100, 200].map(|pid| vec![format!("process {pid} {missing}")]);
+    assert_eq!(of_filter(0), each);
 }
 
 #[test]

@@ -195,7 +195,8 @@ impl<'a> Grant<'a> {
         };
         let ipc = unshare(CloneFlags::CLONE_NEWIPC).map_err(no_namespace);
         let no_new_privs = set_no_new_privs().map_err(|cause| cause.to_string());
-        let calls = calls::forbid(ipc.is_err());
+        let ipc_namespace = ipc.is_ok();
+        let calls = calls::forbid(!ipc_namespace);
         // What has a name in common with others is not there at all, where it cannot be told apart.
         tally.add(Guard::Ipc, ipc.or_else(|why| calls.clone().map_err(|_| why)));
         let landlock_abi = self.landlock(calls, &mut tally);
@@ -213,7 +214,8 @@ impl<'a> Grant<'a> {
         let (enforced, missing) = tally.sorted();
         let tcp = enforced.contains(&Guard::Tcp);
         let connect = if tcp { self.plan.connect.clone() } else { Vec::new() };
-        Confinement { landlock_abi, uid: self.uid.clone().ok(), connect, enforced, missing }
+        let uid = self.uid.clone().ok();
+        Confinement { landlock_abi, uid, ipc_namespace, connect, enforced, missing }
     }
 
     /// A user id of its own takes them from the worker by itself.
