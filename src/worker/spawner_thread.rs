@@ -83,7 +83,20 @@ struct Tree {
     uid: Option<u32>,
     /// The control group that it has to itself.
     cgroup: Option<PathBuf>,
+    /// A signal came too early for its launcher.
+    to_signal: bool,
     dying: Option<Dying>,
+}
+
+impl Tree {
+    /// Passes on a signal that was ordered, as soon as its launcher takes it.
+    fn signal_if_asked(&mut self) {
+        self.to_signal = match (&self.launcher, &self.dying) {
+            (Some(launcher), None) => self.to_signal && !launcher.tell(Signal::USR1),
+            // Who is being killed, or gone, needs none.
+            _ => false,
+        };
+    }
 }
 
 struct Launcher {
@@ -208,6 +221,7 @@ impl SpawnerThread {
                     workdir,
                     uid,
                     cgroup,
+                    to_signal: false,
                     dying: None,
                 };
                 self.trees.insert(key, tree);
@@ -230,6 +244,7 @@ impl SpawnerThread {
                 workdir,
                 uid,
                 cgroup,
+                to_signal: false,
                 dying: Some(Dying::since(now())),
             };
             self.trees.insert(key, tree);
@@ -302,10 +317,10 @@ impl SpawnerThread {
         }
     }
 
-    fn signal(&self, key: Key) {
-        if let Some(Tree { launcher: Some(launcher), dying: None, .. }) = self.trees.get(&key) {
-            // What just begins has nothing to be asked for yet.
-            let _too_early = launcher.tell(Signal::USR1);
+    fn signal(&mut self, key: Key) {
+        if let Some(tree) = self.trees.get_mut(&key) {
+            tree.to_signal = true;
+            tree.signal_if_asked();
         }
     }
 
@@ -337,6 +352,9 @@ impl SpawnerThread {
 
     fn next_deadline(&self) -> Option<Instant> {
         let of_tree = |tree: &Tree| {
+            if tree.to_signal {
+                return Some(now() + LISTENS_SOON);
+            }
             let dying = tree.dying.as_ref()?;
             if tree.launcher.is_none() {
                 let often = dying.since.elapsed() < SWEEP_OFTEN_FOR;
@@ -354,6 +372,7 @@ impl SpawnerThread {
 
     fn keep_deadlines(&mut self) {
         for ((agent, incarnation), tree) in &mut self.trees {
+            tree.signal_if_asked();
             let Some(dying) = &mut tree.dying else { continue };
             let late = dying.since.elapsed();
             if let Some(launcher) = tree.launcher.as_ref().filter(|_| !dying.told) {
