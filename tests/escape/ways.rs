@@ -33,6 +33,9 @@ pub(crate) const WAYS: &[(&str, &[Guard])] = &[
     ("ptrace", &[Guard::Processes, Guard::Uid]),
     ("signal", &[Guard::Signals, Guard::Uid]),
     ("signal_launcher", &[Guard::Signals, Guard::Uid]),
+    // One that is too low ends a process.
+    ("limit", &[Guard::Signals, Guard::Uid]),
+    ("limit_launcher", &[Guard::Signals, Guard::Uid]),
 ];
 
 /// What is tried only where the kernel connects while it sends.
@@ -49,6 +52,7 @@ pub(crate) const REST: &[(&str, &[Guard])] = &[
     ("configuration", &[Guard::Files]),
     ("daemon_environment", &[Guard::Files, Guard::Processes, Guard::Uid]),
     ("daemon_signal", &[Guard::Signals, Guard::Uid]),
+    ("daemon_limit", &[Guard::Signals, Guard::Uid]),
     ("daemon_port", &[Guard::Tcp]),
     ("forbidden_port", &[Guard::Tcp]),
     ("own_launcher_signal", &[Guard::Signals, Guard::Uid]),

@@ -208,6 +208,13 @@ def signal_to(pid):
     return True
 
 
+def limit(pid):
+    # The same as it is; with a lower one the kernel would end it.
+    queue = resource.RLIMIT_MSGQUEUE
+    resource.prlimit(pid, queue, resource.prlimit(pid, queue))
+    return True
+
+
 def attach(shm):
     at = checked(libc.shmat(shm, None, 0o10000))
     return ctypes.string_at(at, 100)
@@ -366,6 +373,8 @@ def attack(victim):
         "ptrace": (seize, pid),
         "signal": (signal_to, pid),
         "signal_launcher": (signal_to, victim["launcher"]),
+        "limit": (limit, pid),
+        "limit_launcher": (limit, victim["launcher"]),
     }
     return done | {name: outcome(*attempt) for name, attempt in plain.items()}
 
@@ -376,6 +385,7 @@ def attack_the_rest(daemon):
         "configuration": (read, daemon["configuration"]),
         "daemon_environment": (read, f"/proc/{daemon['pid']}/environ"),
         "daemon_signal": (signal_to, daemon["pid"]),
+        "daemon_limit": (limit, daemon["pid"]),
         "daemon_port": (call_only, daemon["port"]),
         "forbidden_port": (call_only, daemon["forbidden_port"]),
         "own_launcher_signal": (signal_to, os.getppid()),
