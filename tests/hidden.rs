@@ -1,10 +1,13 @@
 //! Trees in a `/proc` that hides what made itself unreadable, as the shipped unit has it
 //! (`ProtectProc=invisible`): a process that gives up being dumped is not there for its launcher.
 //!
-//! The test runs itself again in such a place, where this user may make one.
+//! Each test runs itself again in such a place, where this user may make one.
 
 #![expect(clippy::unwrap_used, reason = "this is test code, also outside of any test function")]
+#![expect(clippy::duplicate_mod, reason = "both kinds of daemons have user ids for their agents")]
 
+#[path = "support/daemon.rs"]
+mod daemon;
 #[expect(dead_code, reason = "shared with the tests of the spawner")]
 mod support;
 
@@ -13,22 +16,27 @@ use std::process::{Command, Stdio};
 use daedalus::domain::Exit;
 use daedalus::worker::leftovers::{self, LeftBehind};
 use daedalus::worker::{environment, proc};
+use daemon::{Daemon, wait_until};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use support::{Agent, PATIENCE, Pool, run, until};
 use uuid::Uuid;
 
 /// Set for the run inside.
 const INSIDE: &str = "DAEDALUS_TEST_INSIDE";
 
-/// Gives up what would show everything: capabilities, and the group 0.
-const AS_ROOT: &str = "mount -t proc -o hidepid=invisible proc /proc || exit 99
+/// Gives up what would show everything: capabilities, and the group 0. There is a process that has
+/// them still.
+const AS_ROOT: &str = "mount -t proc -o hidepid=$0 proc /proc || exit 99
+sleep 600 >/dev/null 2>&1 &
 setpriv --regid 65534 --clear-groups --bounding-set=-all --no-new-privs \"$@\"";
 
 /// The same where the group is another one outside.
-const AS_USER: &str = "mount -t proc -o hidepid=invisible proc /proc || exit 99
+const AS_USER: &str = "mount -t proc -o hidepid=$0 proc /proc || exit 99
+sleep 600 >/dev/null 2>&1 &
 setpriv --bounding-set=-all --no-new-privs \"$@\"";
 
 /// A process that leaves its group and hides, with a child that does so too; both are told.
@@ -55,13 +63,68 @@ time.sleep(600)
 
 #[test]
 fn what_hides_ends_with_its_tree() {
-    if std::env::var_os(INSIDE).is_some() {
-        println!("inside");
+    where_proc_is("invisible", "what_hides_ends_with_its_tree", || {
         run(async {
             end_by_the_launcher().await;
             end_by_the_daemon().await;
         });
         end_by_the_next_start();
+    });
+}
+
+#[test]
+fn what_hides_makes_the_memory_of_its_tree_no_exact_one() {
+    where_proc_is("invisible", "what_hides_makes_the_memory_of_its_tree_no_exact_one", || {
+        run(async {
+            let pool = Pool::new();
+            let mut agent = pool.process(&["python3", "-c", HIDE]).await;
+            let hidden = hidden(&agent).await;
+            let memory = proc::tree_own_bytes(agent.launcher);
+            assert!(memory.bytes > 0 && !memory.is_exact, "{memory:?}");
+            assert!(proc::is_alive(hidden));
+            pool.spawner.kill(agent.spec.agent, agent.spec.incarnation);
+            agent.news.gone().await;
+            assert!(!proc::is_alive(hidden));
+        });
+    });
+}
+
+#[test]
+fn a_run_is_not_over_before_what_hides() {
+    where_proc_is("invisible", "a_run_is_not_over_before_what_hides", || {
+        let daemon = daemon(&[]);
+        assert_eq!(steps(&stopped(&daemon, "sleep")), ANSWERED);
+        assert_eq!(steps(&stopped_with_hidden_child(&daemon)), KILLED);
+        // Nobody can tell what is below it now.
+        assert_eq!(steps(&stopped(&daemon, "hides")), KILLED);
+    });
+}
+
+#[test]
+fn a_worker_that_always_hid_is_there() {
+    where_proc_is("invisible", "a_worker_that_always_hid_is_there", || {
+        let daemon = daemon(&["hidden"]);
+        assert_eq!(proc::parent(worker_of(&daemon)), None, "it hides");
+        assert_eq!(steps(&stopped(&daemon, "sleep")), ANSWERED);
+        assert_eq!(steps(&stopped(&daemon, "sleep")), ANSWERED);
+    });
+}
+
+#[test]
+fn strangers_that_cannot_be_read_belong_to_no_run() {
+    where_proc_is("noaccess", "strangers_that_cannot_be_read_belong_to_no_run", || {
+        assert!(std::fs::read("/proc/1/stat").is_err() || std::fs::read("/proc/2/stat").is_err());
+        let daemon = daemon(&[]);
+        assert_eq!(steps(&stopped(&daemon, "sleep")), ANSWERED);
+        assert_eq!(steps(&stopped_with_hidden_child(&daemon)), KILLED);
+    });
+}
+
+/// Does this in a process of its own, where `/proc` is mounted with this `hidepid`.
+fn where_proc_is(hidepid: &str, name: &str, test: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        println!("inside");
+        test();
         return;
     }
     let (namespaces, wrap) = if nix::unistd::geteuid().is_root() {
@@ -71,9 +134,9 @@ fn what_hides_ends_with_its_tree() {
     };
     let output = Command::new("unshare")
         .args(namespaces)
-        .args(["sh", "-c", wrap, "sh"])
+        .args(["sh", "-c", wrap, hidepid])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "what_hides_ends_with_its_tree", "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
         .output();
     let Ok(output) = output else {
@@ -87,6 +150,63 @@ fn what_hides_ends_with_its_tree() {
         return;
     }
     assert!(output.status.success(), "{said}\n{complained}");
+}
+
+/// The steps of a stop: it was asked, signalled, killed, and is over.
+type Steps = [bool; 4];
+
+const ANSWERED: Steps = [true, false, false, true];
+const KILLED: Steps = [true, false, true, true];
+
+/// A daemon with one agent, whose grace nobody needs.
+fn daemon(arguments: &[&str]) -> Daemon {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stopping/worker.py");
+    let command = [&["python3", "-u", program], arguments].concat();
+    Daemon::start(&format!(
+        "[pool]\nsize = 1\n[worker]\ncommand = {command:?}\ncancel_grace_s = 60\n\
+         heartbeat_s = 60\n[worker.sandbox]\nenabled = false\n"
+    ))
+}
+
+fn worker_of(daemon: &Daemon) -> u32 {
+    let pid = wait_until("the agent has a process", || {
+        daemon.get("/agents").ok()[0]["agent"]["pid"].as_u64()
+    });
+    u32::try_from(pid).unwrap()
+}
+
+fn begun(daemon: &Daemon, work: &str) -> String {
+    let task = daemon.submit(&json!({"payload": {"work": work}, "timeout_s": 600}));
+    wait_until("the work has begun", || {
+        daemon.task(&task)["attempts"][0]["started_at"].is_f64().then_some(())
+    });
+    task
+}
+
+/// Cancels the task, which answers at once; its stop, when it is over.
+fn cancelled(daemon: &Daemon, task: &str) -> Value {
+    daemon.order(&format!("/tasks/{task}/cancel")).ok();
+    wait_until("the stop is over", || {
+        let stop = daemon.task(task)["attempts"][0]["stop"].clone();
+        stop["over_at"].is_f64().then_some(stop)
+    })
+}
+
+fn stopped(daemon: &Daemon, work: &str) -> Value {
+    cancelled(daemon, &begun(daemon, work))
+}
+
+fn stopped_with_hidden_child(daemon: &Daemon) -> Value {
+    let task = begun(daemon, "hidden_child");
+    let hidden = *proc::children(worker_of(daemon)).first().unwrap();
+    assert!(proc::parent(hidden).is_none() && !is_gone(hidden), "it hides");
+    let stop = cancelled(daemon, &task);
+    assert!(is_gone(hidden), "{stop}");
+    stop
+}
+
+fn steps(stop: &Value) -> Steps {
+    ["asked_at", "signalled_at", "killed_at", "over_at"].map(|at| stop[at].is_f64())
 }
 
 async fn end_by_the_launcher() {

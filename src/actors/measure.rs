@@ -111,11 +111,11 @@ impl LoadMeter {
     }
 }
 
-/// What names the process tree of an agent, if it is there.
+/// What names the process tree of an agent, if it is there to be measured.
 fn tree(process: &ProcessFacts) -> Option<(u32, u64)> {
     let tree = (process.launcher_pid, process.launcher_start_ticks);
     let is_there = proc::start_ticks(tree.0) == Some(tree.1) && proc::is_alive(process.pid);
-    is_there.then_some(tree)
+    (is_there && !proc::hides(process.pid)).then_some(tree)
 }
 
 fn share(used: Duration, span: Duration) -> f64 {

@@ -8,8 +8,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::Signal;
+use rustix::process::{PidfdFlags, Signal, pidfd_open};
+
+use super::tree;
 
 pub use memory::{OwnMemory, tree_mapped_bytes, tree_own_bytes, tree_rss_bytes};
 
@@ -29,11 +33,7 @@ pub fn children(pid: u32) -> Vec<u32> {
 pub fn children_by_parent(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for candidate in everyone()? {
-        let stat = match Stat::try_read(candidate) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-            read => read?,
-        };
-        if let Some(stat) = stat.filter(|stat| stat.parent == pid) {
+        if let Some(stat) = shown(candidate)?.filter(|stat| stat.parent == pid) {
             found.push((stat.started_ticks, candidate));
         }
     }
@@ -46,30 +46,38 @@ pub fn children_by_parent(pid: u32) -> io::Result<Vec<u32>> {
 pub struct Process {
     /// Its number.
     pub pid: u32,
-    /// When it started, in clock ticks since the machine did.
-    pub started_ticks: u64,
+    /// When it started, in clock ticks since the machine did; `None` for one that hides.
+    pub started_ticks: Option<u64>,
 }
 
 /// Everything under `root` without `root` itself, those that ended and wait to be reaped among
 /// them, found by asking every process for its parent: slower than [`descendants`], and complete
-/// but for what is started or adopted during the look.
+/// but for what is started or adopted during the look. What hides is in the lists of the others
+/// alone, so what is below two that hide is not found.
 ///
 /// # Errors
-/// When there is a process that cannot be asked.
+/// When there is a process that cannot be asked, for a lack of file descriptors, say.
 pub fn tree_by_parent(root: u32) -> io::Result<Vec<Process>> {
     let mut children: BTreeMap<u32, Vec<Process>> = BTreeMap::new();
     for pid in everyone()? {
-        if let Some(Stat { parent, started_ticks, .. }) = Stat::try_read(pid)? {
-            children.entry(parent).or_default().push(Process { pid, started_ticks });
+        // One that may not be read is somebody else's, unless one of the tree lists it.
+        if let Some(Stat { parent, started_ticks, .. }) = shown(pid)? {
+            let process = Process { pid, started_ticks: Some(started_ticks) };
+            children.entry(parent).or_default().push(process);
         }
     }
-    let mut found = children.remove(&root).unwrap_or_default();
-    let mut next = 0;
-    while let Some(Process { pid, .. }) = found.get(next) {
-        found.extend(children.remove(pid).unwrap_or_default());
+    let (mut found, mut above, mut next) = (Vec::new(), root, 0);
+    loop {
+        found.extend(children.remove(&above).unwrap_or_default());
+        for pid in from_children_files(above).unwrap_or_default() {
+            if found.iter().all(|known: &Process| known.pid != pid) && hides(pid) {
+                found.push(Process { pid, started_ticks: None });
+            }
+        }
+        let Some(process) = found.get(next) else { return Ok(found) };
+        above = process.pid;
         next += 1;
     }
-    Ok(found)
 }
 
 /// Whether this signal was sent to the process `pid` and has not been taken.
@@ -220,7 +228,6 @@ pub(super) fn was_given(pid: u32, entry: &[u8]) -> io::Result<bool> {
 
 /// `None` for what is gone or none of our business.
 fn readable<T>(read: io::Result<T>) -> io::Result<Option<T>> {
-    use rustix::io::Errno;
     match read {
         Ok(found) => Ok(Some(found)),
         Err(error) => match Errno::from_io_error(&error) {
@@ -250,7 +257,33 @@ pub fn total_memory_bytes() -> io::Result<u64> {
 /// Whether `pid` is a process that can still act: it exists and did not end.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    Stat::read(pid).is_some_and(|stat| !stat.is_over())
+    Stat::read(pid).map_or_else(|| hides(pid), |stat| !stat.is_over())
+}
+
+/// Whether `pid` is a process that can act and of which `/proc` says nothing (`hidepid`): it made
+/// itself unreadable, or is another user's. One that has ended and waits to be reaped can be read.
+#[must_use]
+pub fn hides(pid: u32) -> bool {
+    if Stat::read(pid).is_some() {
+        return false;
+    }
+    let Some(raw) = tree::pid_of(pid) else { return false };
+    match pidfd_open(raw, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let mut sources = [PollFd::new(&pidfd, PollFlags::IN)];
+            matches!(poll(&mut sources, Some(&Timespec::default())), Ok(0))
+        }
+        // It ended, or is another thread than the first. When nobody can be asked, it is there.
+        Err(cause) => !matches!(cause, Errno::SRCH | Errno::INVAL | Errno::NOENT),
+    }
+}
+
+/// `None` when there is no such process, and when `/proc` hides it from this one.
+fn shown(pid: u32) -> io::Result<Option<Stat>> {
+    match Stat::try_read(pid) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        read => read,
+    }
 }
 
 /// `None` when the kernel was built without these files.
@@ -301,7 +334,7 @@ impl Stat {
     /// `None` when there is no such process, an error when that cannot be told.
     pub(super) fn try_read(pid: u32) -> io::Result<Option<Self>> {
         let gone = |error: &io::Error| {
-            let ended_meanwhile = rustix::io::Errno::SRCH.raw_os_error();
+            let ended_meanwhile = Errno::SRCH.raw_os_error();
             error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ended_meanwhile)
         };
         match fs::read(format!("/proc/{pid}/stat")) {
@@ -360,16 +393,16 @@ mod tests {
         let parent = parent(own).unwrap();
         assert!(children(parent).contains(&own));
         assert!(children_by_parent(parent).unwrap().contains(&own));
-        let started_ticks = start_ticks(own).unwrap();
+        let started_ticks = start_ticks(own);
         assert!(tree_by_parent(parent).unwrap().contains(&Process { pid: own, started_ticks }));
-        assert!(!has_pending(own, Signal::USR1));
+        assert!(!has_pending(own, Signal::USR1) && !hides(own));
         assert_eq!(blocks(own, Signal::USR1), Some(false));
     }
 
     #[test]
     fn a_process_that_is_not_there_is_no_error() {
         let nobody = u32::MAX;
-        assert!(!is_alive(nobody));
+        assert!(!is_alive(nobody) && !hides(nobody) && !is_alive(0));
         assert_eq!(rss_bytes(nobody), None);
         assert_eq!(blocks(nobody, Signal::TERM), None);
         assert_eq!(tree_cpu_time(nobody), Duration::ZERO);

@@ -6,6 +6,7 @@ Frames are read by a thread of its own. Polite work ends when it is asked to; ot
 """
 
 import collections
+import ctypes
 import itertools
 import json
 import os
@@ -49,6 +50,11 @@ def fork(then):
         then()
         os._exit(0)
     return pid
+
+
+def hide():
+    """Where /proc hides what cannot be read, nobody but the parent lists this process from now on."""
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def sleep():
@@ -116,6 +122,26 @@ def many_children():
     return sleep
 
 
+def hidden_child():
+    ready, hidden = os.pipe()
+
+    def child():
+        os.setsid()
+        resist()
+        hide()
+        os.write(hidden, b".")
+        sleep()
+
+    fork(child)
+    os.read(ready, 1)
+    return sleep
+
+
+def hides():
+    hide()
+    return sleep
+
+
 def late():
     """It takes its time to answer, and the signal may come before that."""
 
@@ -169,13 +195,24 @@ WORK = {
     "many_children": many_children,
     "polite_children": many_children,
     "polite_double_fork": double_fork,
+    "hidden_child": hidden_child,
+    "hides": hides,
     "late": late,
     "finishes": finishes,
     "kills_launcher": kills_launcher,
     "stops_launcher": stops_launcher,
     None: lambda: nap,
 }
-POLITE = {"loop", "sleep", "blocked", "polite_children", "polite_double_fork", None}
+POLITE = {
+    "loop",
+    "sleep",
+    "blocked",
+    "polite_children",
+    "polite_double_fork",
+    "hidden_child",
+    "hides",
+    None,
+}
 # What SIGTERM gets an answer from. All other work ends by it, as a program does that knows nothing of
 # signals, or ignores it.
 HANDLES = {"backtrack", "holds_the_gil"}
@@ -226,6 +263,8 @@ def run(frame):
 wake = threading.Event()
 waiting = []
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+if "hidden" in sys.argv:
+    hide()
 frames = sys.stdin
 send("hello", proto=[1, 1], pid=os.getpid())
 json.loads(frames.readline())

@@ -32,17 +32,16 @@ impl Household {
     /// What there is now under this launcher.
     pub(super) fn of(launcher: u32, worker: u32) -> Self {
         // What cannot be seen counts with the first run that is stopped.
-        let processes = proc::tree_by_parent(launcher).unwrap_or_default();
+        let mut processes = proc::tree_by_parent(launcher).unwrap_or_default();
+        processes.push(Process { pid: worker, started_ticks: proc::start_ticks(worker) });
         Self { worker, processes: processes.into_iter().collect() }
     }
 
-    /// How many other processes under this launcher can act now.
+    /// How many other processes under this launcher can act now. One of the household that hides
+    /// since is another: nobody can tell any more what is below it.
     fn strangers(&self, launcher: u32) -> io::Result<usize> {
-        let stranger = |process: &Process| {
-            process.pid != self.worker
-                && !self.processes.contains(process)
-                && proc::is_alive(process.pid)
-        };
+        let stranger =
+            |process: &Process| !self.processes.contains(process) && proc::is_alive(process.pid);
         Ok(proc::tree_by_parent(launcher)?.iter().filter(|process| stranger(process)).count())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{descendants, rss_bytes};
+use super::{descendants, hides, rss_bytes};
 
 /// The resident memory of everything under `root` without `root` itself. What two of them share
 /// counts twice.
@@ -25,8 +25,9 @@ pub fn tree_mapped_bytes(root: u32) -> u64 {
 pub struct OwnMemory {
     /// How much, in bytes.
     pub bytes: u64,
-    /// Whether what several processes share counts once. Else it counts several times for some of
-    /// them, because the exact figure is not for this process to read.
+    /// Whether every process counts, and what several of them share counts once. Else it counts
+    /// several times for some of them, because the exact figure is not for this process to read, or
+    /// there is one of which nothing is (`hidepid`).
     pub is_exact: bool,
 }
 
@@ -35,13 +36,14 @@ pub struct OwnMemory {
 /// and some 2 ms per process.
 #[must_use]
 pub fn tree_own_bytes(root: u32) -> OwnMemory {
-    own_of(descendants(root), own_bytes, mapped_bytes)
+    own_of(descendants(root), own_bytes, mapped_bytes, hides)
 }
 
 fn own_of(
     pids: Vec<u32>,
     own: impl Fn(u32) -> Option<u64>,
     mapped: impl Fn(u32) -> Option<u64>,
+    hides: impl Fn(u32) -> bool,
 ) -> OwnMemory {
     let mut memory = OwnMemory { bytes: 0, is_exact: true };
     for pid in pids {
@@ -49,6 +51,8 @@ fn own_of(
             memory.bytes += own;
         } else if let Some(mapped) = mapped(pid) {
             memory.bytes += mapped;
+            memory.is_exact = false;
+        } else if hides(pid) {
             memory.is_exact = false;
         }
     }
@@ -121,14 +125,15 @@ mod tests {
 
     #[test]
     fn what_may_not_be_read_exactly_makes_the_sum_no_exact_one() {
-        let memory = |own: [Option<u64>; 2], mapped: [Option<u64>; 2]| {
+        let memory = |own: [Option<u64>; 2], mapped: [Option<u64>; 2], hides: bool| {
             let of = |figures: [Option<u64>; 2]| move |pid: u32| figures[pid as usize];
-            let OwnMemory { bytes, is_exact } = own_of(vec![0, 1], of(own), of(mapped));
-            (bytes, is_exact)
+            let memory = own_of(vec![0, 1], of(own), of(mapped), |_| hides);
+            (memory.bytes, memory.is_exact)
         };
-        assert_eq!(memory([Some(1), Some(2)], [Some(10), Some(20)]), (3, true));
-        assert_eq!(memory([Some(1), None], [Some(10), Some(20)]), (21, false));
-        assert_eq!(memory([Some(1), None], [Some(10), None]), (1, true), "it has ended");
+        assert_eq!(memory([Some(1), Some(2)], [Some(10), Some(20)], false), (3, true));
+        assert_eq!(memory([Some(1), None], [Some(10), Some(20)], false), (21, false));
+        assert_eq!(memory([Some(1), None], [Some(10), None], false), (1, true), "it has ended");
+        assert_eq!(memory([Some(1), None], [Some(10), None], true), (1, false), "it is not seen");
     }
 
     #[test]
