@@ -66,6 +66,35 @@ fn be_a_daemon() -> ! {
     panic!("the test that started this helper is gone");
 }
 
+/// The pipe of its stdin has a writer as long as the worker, or what it started, wants.
+#[test]
+fn a_worker_that_holds_its_own_pipe_goes_with_its_daemon() {
+    // Not for ever, so that a test that fails leaves nothing behind.
+    let hold = "exec 9>/proc/self/fd/0; sleep 60 & exec 9>&-; exec python3 -u \"$0\"";
+    // It says nothing while it is idle, so it does not learn that nobody hears it either.
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stopping/worker.py");
+    let command = ["sh", "-c", hold, program];
+    let mut daemon = Daemon::start(&format!(
+        "[pool]\nsize = 1\n[worker]\ncommand = {command:?}\n[worker.sandbox]\nenabled = false\n"
+    ));
+    let worker = wait_until("the agent is idle", || {
+        let agents = daemon.get("/agents").ok();
+        let agent = &agents[0]["agent"];
+        (agent["status"] == "idle").then(|| agent["pid"].as_u64())?
+    });
+    let worker = u32::try_from(worker).expect("a pid");
+    let launcher = proc::parent(worker).expect("it has a launcher");
+    let holds = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/fd/9")).is_ok();
+    wait_until("it holds the pipe", || {
+        proc::descendants(launcher).iter().find(|pid| holds(pid)).copied()
+    });
+    daemon.kill();
+    wait_until("they have ended", || {
+        let lives = proc::is_alive(launcher) || proc::is_alive(worker);
+        (!lives).then_some(())
+    });
+}
+
 /// Neither the launcher nor the daemon sees the end of the other, and the worker ignores it.
 #[test]
 fn what_a_killed_daemon_left_is_gone_before_its_task_runs_again() {

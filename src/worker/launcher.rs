@@ -5,15 +5,16 @@
 //! anything else, how its worker is confined ([`sandbox`]).
 //!
 //! It adopts what its worker leaves behind (child subreaper), and kills the whole tree when the
-//! worker ends, when it gets SIGTERM, and when nobody holds the other end of its stdin any more:
-//! that is how it learns that the daemon is gone. SIGUSR1 is passed on as a polite SIGTERM to the
-//! group of the worker. It is one thread without a runtime (and another one for the moment in which
-//! the worker starts), and it ends with a code of [`exit`].
+//! worker ends, when it gets SIGTERM, and when the daemon is gone: when its parent has ended, or
+//! nobody holds the other end of its stdin any more, which a worker can hold itself. SIGUSR1 is
+//! passed on as a polite SIGTERM to the group of the worker. It is one thread without a runtime (and
+//! another one for the moment in which the worker starts), and it ends with a code of [`exit`].
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -23,8 +24,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, WaitId, WaitIdOptions, WaitOptions, kill_process_group, set_child_subreaper, waitid,
-    waitpid,
+    Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, getppid, kill_process_group, pidfd_open,
+    set_child_subreaper, waitid, waitpid,
 };
 
 use super::sandbox::{self, Plan, Refusal, Started};
@@ -66,6 +67,8 @@ impl Failure {
 }
 
 struct Launcher {
+    /// Its parent; `None` when that is in another namespace.
+    daemon: Option<OwnedFd>,
     worker: Pid,
     /// Where it is alone with what it started.
     cgroup: Option<PathBuf>,
@@ -78,6 +81,7 @@ impl Launcher {
         let plan = plan.map_err(|cause| Failure::own("cannot read the plan", cause))?;
         close_what_was_inherited()
             .map_err(|cause| Failure::own("cannot close what it inherited", cause))?;
+        let daemon = parent()?;
         // It fails for one that a shell started, which leads a group and needs no session.
         let _leads_a_group = rustix::process::setsid();
         let mut mask = SigSet::empty();
@@ -109,20 +113,21 @@ impl Launcher {
         // Now only the worker's side holds the pipe, so that its end is the end of the worker's
         // output. When this fails, that end is merely seen later.
         let _later = rustix::stdio::dup2_stdout(&null);
-        Ok(Self { worker, cgroup, signals })
+        Ok(Self { daemon, worker, cgroup, signals })
     }
 
     fn stay(self) -> u8 {
         let stdin = rustix::stdio::stdin();
         while !self.worker_ended() {
             // The worker reads this pipe too, so no byte of it is asked for or taken here.
-            let mut sources = [
-                PollFd::new(&stdin, PollFlags::empty()),
+            let mut sources = vec![
                 PollFd::new(&self.signals, PollFlags::IN),
+                PollFd::new(&stdin, PollFlags::empty()),
             ];
+            sources.extend(self.daemon.iter().map(|daemon| PollFd::new(daemon, PollFlags::IN)));
             // An interrupted call leaves the results empty, which is another round.
             let _interrupted = poll(&mut sources, None);
-            let daemon_is_gone = !sources[0].revents().is_empty();
+            let daemon_is_gone = sources[1..].iter().any(|source| !source.revents().is_empty());
             if daemon_is_gone || self.asked_to_end() {
                 break;
             }
@@ -198,6 +203,16 @@ fn start_worker(plan: Option<&Plan>, command: &[OsString]) -> Result<Started, Fa
         }
         Refusal::System { .. } => Failure { code: exit::OTHER, why: Chain(&refusal).to_string() },
     })
+}
+
+/// Holds on to the parent of this process, whose number may belong to another when it has ended.
+fn parent() -> Result<Option<OwnedFd>, Failure> {
+    let Some(parent) = getppid() else { return Ok(None) };
+    let held = pidfd_open(parent, PidfdFlags::empty());
+    if getppid() != Some(parent) {
+        return Err(Failure::own("cannot start a worker", "the daemon is gone"));
+    }
+    held.map(Some).map_err(|cause| Failure::own("cannot watch the daemon", cause))
 }
 
 /// Says how the worker is confined, in one frame.
