@@ -93,10 +93,12 @@ struct Running {
 }
 
 /// How far down the ladder a run is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Stop {
     /// When its worker was sent a signal, in monotonic microseconds.
     signalled_us: Option<u64>,
+    /// When its grace is over, in monotonic microseconds.
+    grace_over_us: u64,
 }
 
 /// One life of one process agent.
@@ -316,19 +318,22 @@ impl Handler<CancelRun> for WorkerAgent {
         if !self.is_at(task_id, attempt) {
             return; // it ended just now
         }
+        let half = self.settings.cancel_grace / 2;
+        let half_us = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
+        let grace_over_us = self.clock.mono_us().saturating_add(half_us).saturating_add(half_us);
         if let Some(run) = &mut self.run {
-            run.stop = Some(Stop::default());
+            run.stop = Some(Stop { signalled_us: None, grace_over_us });
         }
         self.send(&ToWorker::Cancel { task_id, attempt, reason });
-        let half = self.settings.cancel_grace / 2;
         self.after(half, ctx, move |agent, ctx| {
             if !agent.is_at(task_id, attempt) {
                 return;
             }
             let (id, incarnation) = (agent.id, agent.incarnation);
-            let signalled_us = Some(agent.clock.mono_us());
+            let now_us = agent.clock.mono_us();
             if let Some(run) = &mut agent.run {
-                run.stop = Some(Stop { signalled_us });
+                let grace_over_us = now_us.saturating_add(half_us);
+                run.stop = Some(Stop { signalled_us: Some(now_us), grace_over_us });
             }
             agent.spawner.signal(id, incarnation);
             agent.router.do_send(RunSignalled { id, incarnation, task_id, attempt });

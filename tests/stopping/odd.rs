@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::super::daemon::Daemon;
 use super::super::os;
-use super::work::{begin, over, started};
+use super::late::Lateness;
+use super::work::{BEYOND_S, begin, over, started};
 
 const NEVER_S: f64 = 600.0;
 
@@ -32,6 +33,28 @@ fn a_launcher_that_its_worker_stopped_passes_the_signal_on() {
     daemon.ok("POST", &format!("/tasks/{task}/cancel"), None);
     let task = over(&daemon, &task);
     assert_eq!(steps(&task), [true, true, false, true], "{task}");
+    daemon.all_idle(1);
+    daemon.assert_no_orphans(1);
+}
+
+/// It answers between its signal and the end of the grace, and the signal is on its way for ever.
+#[test]
+fn an_answer_gives_a_signal_that_does_not_arrive_no_time_beyond_the_grace() {
+    const GRACE_S: f64 = 4.0;
+    let daemon = daemon_of_one(GRACE_S, true);
+    let payload = json!({"work": "blocks_the_signal", "after_s": 0.4 * GRACE_S});
+    let task = daemon.submit_whole(&json!({"payload": payload, "timeout_s": NEVER_S}));
+    started(&daemon, &task);
+    let late = Lateness::measure();
+    daemon.ok("POST", &format!("/tasks/{task}/cancel"), None);
+    let task = over(&daemon, &task);
+    assert_eq!(steps(&task), [true; 4], "{task}");
+    let stop = &task["attempts"][0]["stop"];
+    let [asked, killed, over] =
+        ["asked_at", "killed_at", "over_at"].map(|at| stop[at].as_f64().expect("a time"));
+    assert!(killed - asked >= GRACE_S - 0.01, "it has all of its grace: {stop}");
+    let most = GRACE_S + BEYOND_S + late.seconds(asked, over);
+    assert!(over - asked <= most, "it took {} s of {most}: {stop}", over - asked);
     daemon.all_idle(1);
     daemon.assert_no_orphans(1);
 }

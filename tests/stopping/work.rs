@@ -10,7 +10,7 @@ use super::late::Lateness;
 /// that has other things to do, too.
 pub(crate) const GRACE_S: f64 = 2.0;
 /// What a stop may take beyond that, in seconds.
-const BEYOND_S: f64 = 1.0;
+pub(crate) const BEYOND_S: f64 = 1.0;
 
 /// A worker that does this, and which steps of the ladder it takes to stop it.
 pub(crate) struct Work {

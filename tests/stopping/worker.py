@@ -154,6 +154,19 @@ def late():
     return answer
 
 
+def blocks_the_signal():
+    """It answers a while after the signal was sent, which never arrives."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def answer():
+        while signal.SIGTERM not in signal.sigpending():
+            time.sleep(0.001)
+        time.sleep(task["payload"]["after_s"])
+        raise KeyboardInterrupt
+
+    return answer
+
+
 def finishes():
     """It has its result when it is asked to stop."""
 
@@ -198,6 +211,7 @@ WORK = {
     "hidden_child": hidden_child,
     "hides": hides,
     "late": late,
+    "blocks_the_signal": blocks_the_signal,
     "finishes": finishes,
     "kills_launcher": kills_launcher,
     "stops_launcher": stops_launcher,
@@ -220,6 +234,8 @@ HANDLES = {"backtrack", "holds_the_gil"}
 
 def read(frames, tasks):
     global cancelled
+    # Signals are for the main thread; one that it blocks stays pending.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     main = threading.main_thread().ident
     for line in frames:
         frame = json.loads(line)

@@ -6,7 +6,7 @@ use actix::{Context, Handler, Message};
 use slog::debug;
 
 use super::settle::Household;
-use super::{Phase, Stop, WorkerAgent, current, set_current};
+use super::{Phase, WorkerAgent, current, set_current};
 use crate::actors::messages::{AgentFailed, AgentReady, TaskEnded, TaskStarted};
 use crate::actors::watcher::Watch;
 use crate::domain::{Attempt, Confinement, Failure, PIPE_CLOSED, ProcessFacts, Report, TaskId};
@@ -172,7 +172,7 @@ impl WorkerAgent {
         let ended = TaskEnded { id, incarnation, task_id, attempt, report };
         match stop {
             None => self.router.do_send(ended),
-            Some(Stop { signalled_us }) => self.hold(ended, signalled_us, ctx),
+            Some(stop) => self.hold(ended, stop, ctx),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context};
 use rustix::process::Signal;
 
-use super::{END_WITHIN, WorkerAgent};
+use super::{END_WITHIN, Stop, WorkerAgent};
 use crate::actors::messages::{AgentFailed, TaskEnded};
 use crate::domain::{Failure, Report};
 use crate::worker::proc::{self, Process};
@@ -18,6 +18,8 @@ use crate::worker::proc::{self, Process};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long processes that the worker told to end may take for that.
 const CHILDREN_END_WITHIN: Duration = Duration::from_millis(250);
+/// How long after the end of its grace what ends by itself may take for that.
+const BEYOND_GRACE: Duration = Duration::from_millis(250);
 /// How long what a signal does may take to be seen, once it has been delivered.
 const SIGNAL_ACTS_WITHIN: Duration = Duration::from_millis(250);
 
@@ -51,7 +53,21 @@ impl Household {
 pub(super) struct Held {
     answer: TaskEnded,
     since_us: u64,
-    signalled_us: Option<u64>,
+    stop: Stop,
+}
+
+impl Held {
+    /// How long it may wait for this. What is left of the grace may be used; but who answers just
+    /// before the end of it gets no more than a moment, as a stop is over soon after the grace.
+    fn patience(&self, what: Unsettled) -> Duration {
+        let grace = self.stop.grace_over_us.saturating_sub(self.since_us);
+        match what {
+            Unsettled::Processes => CHILDREN_END_WITHIN,
+            Unsettled::Ending | Unsettled::Signal => {
+                END_WITHIN.min(Duration::from_micros(grace) + BEYOND_GRACE)
+            }
+        }
+    }
 }
 
 /// Why an answer waits.
@@ -66,13 +82,6 @@ enum Unsettled {
 }
 
 impl Unsettled {
-    const fn patience(self) -> Duration {
-        match self {
-            Self::Processes => CHILDREN_END_WITHIN,
-            Self::Ending | Self::Signal => END_WITHIN,
-        }
-    }
-
     fn failure(self) -> Failure {
         match self {
             Self::Processes => Failure::new(
@@ -91,13 +100,8 @@ impl Unsettled {
 
 impl WorkerAgent {
     /// Holds what a run that was asked to end has answered, for as long as it takes.
-    pub(super) fn hold(
-        &mut self,
-        answer: TaskEnded,
-        signalled_us: Option<u64>,
-        ctx: &mut Context<Self>,
-    ) {
-        self.held = Some(Held { answer, since_us: self.clock.mono_us(), signalled_us });
+    pub(super) fn hold(&mut self, answer: TaskEnded, stop: Stop, ctx: &mut Context<Self>) {
+        self.held = Some(Held { answer, since_us: self.clock.mono_us(), stop });
         self.settle(ctx);
     }
 
@@ -115,7 +119,7 @@ impl WorkerAgent {
                     self.router.do_send(held.answer);
                 }
             }
-            Some(what) if waited >= what.patience() => {
+            Some(what) if waited >= held.patience(what) => {
                 let failure = what.failure();
                 self.failure = Some(failure.clone());
                 let (id, incarnation) = (self.id, self.incarnation);
@@ -136,7 +140,7 @@ impl WorkerAgent {
         if self.household.strangers(launcher).map_or(true, |left| left > 0) {
             return Some(Unsettled::Processes);
         }
-        let signalled_us = held.signalled_us?;
+        let signalled_us = held.stop.signalled_us?;
         let is_on_its_way = proc::has_pending(launcher, Signal::USR1)
             || proc::has_pending(worker, Signal::TERM)
             || self.since(signalled_us) < SIGNAL_ACTS_WITHIN;
