@@ -121,6 +121,7 @@ fn strangers_that_cannot_be_read_belong_to_no_run() {
 }
 
 /// Does this in a process of its own, where `/proc` is mounted with this `hidepid`.
+#[expect(clippy::print_stdout, reason = "the run outside reads it, and a skipped test says why")]
 fn where_proc_is(hidepid: &str, name: &str, test: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         println!("inside");
