@@ -205,11 +205,15 @@ fn start_worker(plan: Option<&Plan>, command: &[OsString]) -> Result<Started, Fa
     })
 }
 
-/// Holds on to the parent of this process, whose number may belong to another when it has ended.
+/// Holds on to the parent of this process, whose number may belong to another when it has ended. It
+/// is the daemon, as the daemon lives now: there is no worker yet that could hold the pipe.
 fn parent() -> Result<Option<OwnedFd>, Failure> {
     let Some(parent) = getppid() else { return Ok(None) };
     let held = pidfd_open(parent, PidfdFlags::empty());
-    if getppid() != Some(parent) {
+    let stdin = rustix::stdio::stdin();
+    let mut pipe = [PollFd::new(&stdin, PollFlags::empty())];
+    let _interrupted = poll(&mut pipe, Some(&Timespec::default()));
+    if getppid() != Some(parent) || !pipe[0].revents().is_empty() {
         return Err(Failure::own("cannot start a worker", "the daemon is gone"));
     }
     held.map(Some).map_err(|cause| Failure::own("cannot watch the daemon", cause))
