@@ -92,8 +92,8 @@ pub struct Confinement {
     /// The user id of the worker; `None`: that of the daemon.
     #[serde(default)]
     pub uid: Option<u32>,
-    /// Whether it has an IPC namespace of its own; without one, [`Guard::Ipc`] in force means that
-    /// the calls are forbidden to it.
+    /// Whether it has an IPC namespace of its own; without one, `ipc` in force means that the calls
+    /// are forbidden to it.
     #[serde(default)]
     pub ipc_namespace: bool,
     /// The TCP ports to which it may connect.

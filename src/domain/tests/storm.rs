@@ -289,13 +289,20 @@ impl Storm {
         } else {
             world.stop();
         }
-        // What still runs is with an external agent, whose time goes on: it may be up at the start.
+        // What still runs is with an external agent, whose time goes on: at the start it may be up, or
+        // the agent have to make room for what it waits for. A crash it must not meet.
         let runs = |task: &&Task| matches!(task.state, TaskState::InProgress { .. });
         let outside: BTreeSet<_> = world.disk.all().filter(runs).map(|task| task.id).collect();
         let costs = |world: &World| -> Vec<_> {
-            let failures = |task: &Task| (!outside.contains(&task.id)).then_some(task.failures);
-            let all = world.disk.all();
-            all.map(|task| (task.id, failures(task), task.interruptions)).collect()
+            let counts = |task: &Task| {
+                (!outside.contains(&task.id)).then_some((task.failures, task.interruptions))
+            };
+            let crashes = |task: &Task| {
+                let ends = task.attempts.iter().filter_map(|attempt| attempt.end.as_ref());
+                let failures = ends.filter_map(|end| end.failure.as_ref());
+                failures.filter(|failure| failure.cause == "daemon_crashed").count()
+            };
+            world.disk.all().map(|task| (task.id, counts(task), crashes(task))).collect()
         };
         let (before, orderly) = (costs(world), !world.dead);
         world.crash();
