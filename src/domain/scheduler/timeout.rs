@@ -26,6 +26,17 @@ impl Scheduler {
         if self.deaf {
             return;
         }
+        loop {
+            self.do_what_is_due(now, effects);
+            self.dispatch(now, effects);
+            // Without a grace, what had to make room is over at once.
+            if self.timers.next().is_none_or(|at_us| at_us > now.mono_us) {
+                break;
+            }
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(timer) = self.timers.pop_due(now.mono_us) {
             match timer {
                 Timer::Backoff(seq) => self.release_hold(seq, now),
@@ -41,7 +52,6 @@ impl Scheduler {
                 Timer::Schedule(index) => self.look_at_schedule(index, now),
             }
         }
-        self.dispatch(now, effects);
     }
 
     /// A fact: the process agent's run of this attempt stayed in one phase for too long, as `detail`
