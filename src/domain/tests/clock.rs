@@ -1,7 +1,7 @@
 //! The clock that is turned by hand.
 
-use super::deadlines;
 use super::world::{World, seconds};
+use super::{deadlines, gating};
 use crate::domain::Now;
 
 impl World {
@@ -14,8 +14,11 @@ impl World {
     pub(super) fn pass_until(&mut self, until: u64) {
         while let Some(due) = self.scheduler.next_timeout().filter(|&due| due <= until) {
             self.turn_to(due.max(self.now.mono_us));
-            self.step(|s, now, fx| s.handle_timeout(now, fx));
-            deadlines::nothing_due_is_left(self);
+            self.step(|s, now, fx| {
+                s.handle_timeout(now, fx);
+                deadlines::nothing_due_is_left(s, now);
+            });
+            gating::nobody_waited_too_long(self);
         }
         self.turn_to(until);
     }
