@@ -73,6 +73,7 @@ def tries(call: Call[T], policy: Policy) -> Generator[Step, Outcome, T]:
     until = time.monotonic() + policy.deadline_s
     patience_s = call.patience_s
     maybe_done = False
+    refused: DaedalusError | None = None
     number = 0
     while True:
         sent_at = time.monotonic()
@@ -82,7 +83,7 @@ def tries(call: Call[T], policy: Policy) -> Generator[Step, Outcome, T]:
         if isinstance(outcome, Response):
             if outcome.is_success:
                 return call.read(outcome)
-            error = outcome.refusal()
+            refused = error = outcome.refusal()
             settled = call.settled(error) if maybe_done and call.settled is not None else None
             if settled is not None:
                 return settled
@@ -96,6 +97,9 @@ def tries(call: Call[T], policy: Policy) -> Generator[Step, Outcome, T]:
                 waited_s = min(patience_s, time.monotonic() - sent_at)
                 until, patience_s = until + waited_s, patience_s - waited_s
             error = _no_answer(outcome, maybe_done)
+            # There was no time left to send it once more: what was said before tells why.
+            if refused is not None and not maybe_done and time.monotonic() >= until:
+                raise refused
             may_repeat = call.repeat is Repeat.ALWAYS or (call.repeat is Repeat.UNSENT and not outcome.sent)
             pause_s = _backoff_s(number) if may_repeat else None
         number += 1
