@@ -67,6 +67,17 @@ fn be_a_daemon() -> ! {
 }
 
 /// The pipe of its stdin has a writer as long as the worker, or what it started, wants.
+/// Waits until the agent has this status: its launcher and its worker.
+fn processes(daemon: &Daemon, status: &str) -> (u32, u32) {
+    let worker = wait_until(status, || {
+        let agents = daemon.get("/agents").ok();
+        let agent = &agents[0]["agent"];
+        (agent["status"] == status).then(|| agent["pid"].as_u64())?
+    });
+    let worker = u32::try_from(worker).expect("a pid");
+    (proc::parent(worker).expect("it has a launcher"), worker)
+}
+
 #[test]
 fn a_worker_that_holds_its_own_pipe_goes_with_its_daemon() {
     // Not for ever, so that a test that fails leaves nothing behind.
@@ -77,13 +88,7 @@ fn a_worker_that_holds_its_own_pipe_goes_with_its_daemon() {
     let mut daemon = Daemon::start(&format!(
         "[pool]\nsize = 1\n[worker]\ncommand = {command:?}\n[worker.sandbox]\nenabled = false\n"
     ));
-    let worker = wait_until("the agent is idle", || {
-        let agents = daemon.get("/agents").ok();
-        let agent = &agents[0]["agent"];
-        (agent["status"] == "idle").then(|| agent["pid"].as_u64())?
-    });
-    let worker = u32::try_from(worker).expect("a pid");
-    let launcher = proc::parent(worker).expect("it has a launcher");
+    let (launcher, worker) = processes(&daemon, "idle");
     let holds = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/fd/9")).is_ok();
     wait_until("it holds the pipe", || {
         proc::descendants(launcher).iter().find(|pid| holds(pid)).copied()
@@ -104,13 +109,7 @@ fn what_a_killed_daemon_left_is_gone_before_its_task_runs_again() {
     let mut daemon = Daemon::start(&config);
     let work = json!({"action": "hang", "then": {"action": "echo", "value": 1}});
     let task = daemon.submit(&json!({ "payload": work }));
-    let worker = wait_until("the task is executed", || {
-        let agents = daemon.get("/agents").ok();
-        let agent = &agents[0]["agent"];
-        (agent["status"] == "executing").then(|| agent["pid"].as_u64())?
-    });
-    let worker = u32::try_from(worker).expect("a pid");
-    let launcher = proc::parent(worker).expect("it has a launcher");
+    let (launcher, worker) = processes(&daemon, "executing");
     daemon.signal(Signal::SIGSTOP);
     wait_until("nothing of the daemon runs", || daemon.is_stopped().then_some(()));
     send(launcher, Signal::SIGKILL);

@@ -26,7 +26,10 @@ from daedalus import (
     Timeout,
     Unreachable,
 )
+from daedalus.client import calls
 from daedalus.client.errors import AlreadyFinished, refusal
+from daedalus.client.policy import Lost, Pause, Policy, tries
+from daedalus.client.wire import Response
 
 #: Makes a client and calls one of its methods: `call(url, "submit", {...}, deadline_s=...)`.
 Caller = Callable[..., Any]
@@ -158,6 +161,26 @@ def test_a_full_backlog_of_a_gate_is_waited_for_up_to_the_deadline_and_no_longer
     assert time.monotonic() - begun < 5
     assert isinstance(raised.value, QueueFull), "who waits for room in the queue waits for this, too"
     assert raised.value.extra == {"gate": "discovery", "max_depth": 7}
+
+
+@pytest.mark.parametrize(
+    ("lost", "raised"),
+    [
+        (Lost("timed out", sent=False, timed_out=True), QueueFull),
+        (Lost("timed out", sent=True, timed_out=True), Timeout),
+        (Lost("refused", sent=False), Unreachable),
+    ],
+)
+def test_without_the_time_to_send_it_again_a_refusal_stands(lost, raised):
+    steps = tries(calls.metrics(), Policy(timeout_s=30, connect_timeout_s=5, deadline_s=0.3))
+    next(steps)
+    body = json.dumps({"code": "queue_full", "detail": "full"}).encode()
+    assert isinstance(steps.send(Response(429, {"Retry-After": "0"}, body)), Pause)
+    until = steps.send(None).until
+    while time.monotonic() < until:
+        time.sleep(0.01)
+    with pytest.raises(raised):
+        steps.send(lost)
 
 
 def test_orders_to_gates_are_repeated_after_a_lost_answer(server, call):

@@ -74,7 +74,8 @@ pub enum CanaryOutcome {
     Skipped,
     /// Its worker does not know what a canary is.
     Unsupported,
-    /// Its worker did not answer a step in time. When that was the last one, its life was ended.
+    /// Its worker did not answer a step in time. When that was the last one, or it has a task that
+    /// waits behind it, its life was ended.
     NoAnswer,
     /// Its life ended meanwhile.
     Gone,

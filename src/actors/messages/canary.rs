@@ -19,7 +19,7 @@ pub struct DoCanary {
     pub answer: oneshot::Sender<CanaryAnswer>,
 }
 
-/// From the canary to a WorkerAgent: the worker did not answer the last step of this run in time.
+/// From the canary to a WorkerAgent: the worker did not answer a step of this run in time.
 /// Nothing happens when it did meanwhile.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

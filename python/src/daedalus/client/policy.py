@@ -98,7 +98,7 @@ def tries(call: Call[T], policy: Policy) -> Generator[Step, Outcome, T]:
                 until, patience_s = until + waited_s, patience_s - waited_s
             error = _no_answer(outcome, maybe_done)
             # There was no time left to send it once more: what was said before tells why.
-            if refused is not None and not maybe_done and time.monotonic() >= until:
+            if refused is not None and outcome.timed_out and not maybe_done and time.monotonic() >= until:
                 raise refused
             may_repeat = call.repeat is Repeat.ALWAYS or (call.repeat is Repeat.UNSENT and not outcome.sent)
             pause_s = _backoff_s(number) if may_repeat else None
